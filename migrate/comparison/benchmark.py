@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+from collections.abc import Mapping
 from typing import Any
 
 from migrate import errors, isolation
@@ -15,7 +16,12 @@ ROUNDS, REPEATS, WARMUPS = 4, 20, 3
 
 
 def measure_pair(
-    subjects: tuple[Subject, Subject], calls: list[Call], answered: set[str], options: CompareOptions, work: str
+    subjects: tuple[Subject, Subject],
+    calls: list[Call],
+    answered: set[str],
+    names: Mapping[str, Mapping[str, Any]],
+    options: CompareOptions,
+    work: str,
 ) -> dict[str, Any]:
     """Times the largest call that both sides answer.
 
@@ -45,6 +51,7 @@ def measure_pair(
                 "repeats": REPEATS,
                 "warmups": WARMUPS,
                 "op_library": list(options.op_library),
+                "names": names["baseline" if position == 0 else "candidate"],
             }
             result = isolation.run_job("migrate.verify.timing:run", request, where=f"benchmark of {subject.path}")
             rounds[position].append(statistics.median(result.value["seconds"]))

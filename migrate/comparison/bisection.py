@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from migrate import arrays, errors, isolation
@@ -33,16 +34,21 @@ class Intermediates:
 
 
 def bisect_outputs(
-    verification: Verification, subjects: tuple[Subject, Subject], options: CompareOptions, work: str
+    verification: Verification,
+    subjects: tuple[Subject, Subject],
+    names: Mapping[str, Mapping[str, Any]],
+    options: CompareOptions,
+    work: str,
 ) -> tuple[dict[str, Any], ...]:
     """One finding for each output that differs, of the first call in which it does: {"where", "output", "node",
     "op", "message", "compared", "max_absolute"}; "node" is "" where nothing could be found, and the message says why.
+    `names`: of a side that answers to the other's, as the plan has them.
     """
     found = []
     runs: dict[str, tuple[Intermediates, Intermediates] | str] = {}
     for diff in _choose_diffs(verification):
         if diff.where not in runs:
-            runs[diff.where] = _run_both(diff.where, subjects, options, work, len(runs))
+            runs[diff.where] = _run_both(diff.where, subjects, names, options, work, len(runs))
         run = runs[diff.where]
         if isinstance(run, str):
             found.append({"where": diff.where, "output": diff.output, "node": "", "message": run})
@@ -60,21 +66,27 @@ def _choose_diffs(verification: Verification) -> list[OutputDiff]:
 
 
 def _run_both(
-    call: str, subjects: tuple[Subject, Subject], options: CompareOptions, work: str, number: int
+    call: str,
+    subjects: tuple[Subject, Subject],
+    names: Mapping[str, Mapping[str, Any]],
+    options: CompareOptions,
+    work: str,
+    number: int,
 ) -> tuple[Intermediates, Intermediates] | str:
     sides = []
-    names = ((BASELINE_CALLS, "baseline"), (CANDIDATE_CALLS, "candidate"))
-    for subject, (calls, name) in zip(subjects, names, strict=True):
+    folders = ((BASELINE_CALLS, "baseline"), (CANDIDATE_CALLS, "candidate"))
+    for subject, (calls, name) in zip(subjects, folders, strict=True):
         if subject.recording is not None:
             return f"{call}: the {name} is a recording, which has no ops to look into"
         folder = os.path.join(work, f"{name}_inside_{number}")
         request = {
-            "path": subject.path,
+            "path": subject.graph_path,
             "kind": subject.kind,
             "calls": os.path.join(work, calls),
             "call": call,
             "results": folder,
             "op_library": list(options.op_library),
+            "names": names[name],
         }
         try:
             isolation.run_job(

@@ -12,14 +12,14 @@ from typing import Any
 
 from migrate import errors, isolation
 from migrate.comparison import benchmark, bisection, recording, reproduce
-from migrate.comparison.sides import BASELINE_CALLS, CANDIDATE_CALLS, RECORDED, Subject, find_subject
+from migrate.comparison.sides import BASELINE_CALLS, CANDIDATE_CALLS, RECORDED, Subject, explore_subject, find_subject
 from migrate.options import CompareOptions
 from migrate.verify.calls import Call, load_calls
 from migrate.verify.interface import compare_interfaces, is_training
 from migrate.verify.judgement import Criteria, compare_results
-from migrate.verify.request import RunRequest
+from migrate.verify.request import Names, RunRequest
 from migrate.verify.results import Results
-from migrate.verify.run import SERVING, Pair, Side, compare_pair
+from migrate.verify.run import KERAS, SERVING, Pair, Side, compare_pair
 from migrate.verify.verdict import GRADIENTS, INFERENCE, INTERFACE, TRAINING, Verdict, Verification
 
 _DEEP = (TRAINING, GRADIENTS)
@@ -31,7 +31,8 @@ def compare_models(
     """Compares two models, or a model with recorded outputs (.npz, see `migrate.comparison.recording`).
 
     Args:
-      baseline, candidate: paths of a TF1 Hub module, a TF1 or TF2 SavedModel, an Estimator export, or an .npz file.
+      baseline, candidate: paths of a TF1 Hub module, a TF1 or TF2 SavedModel, an Estimator export, a Keras file (HDF5
+        or .keras), or an .npz file.
       options: see CompareOptions.
 
     Returns:
@@ -45,20 +46,25 @@ def compare_models(
     options = options or CompareOptions()
     subjects = find_subject(baseline), find_subject(candidate)
     with tempfile.TemporaryDirectory(prefix="migrate-compare-") as work:
+        subjects = (
+            explore_subject(subjects[0], "baseline", work, options),
+            explore_subject(subjects[1], "candidate", work, options),
+        )
         plan = _make_plan(subjects, options, work)
         calls = _load_calls(work, BASELINE_CALLS)
         pair = _make_pair(subjects, plan, options, work)
         verification, answers = _judge(pair, options)
         if options.bisect and any(not diff.equal for diff in verification.diffs):
-            found = bisection.bisect_outputs(verification, subjects, options, work)
+            found = bisection.bisect_outputs(verification, subjects, plan["names"], options, work)
             verification = dataclasses.replace(verification, bisection=found)
         if options.benchmark:
             answered = {call for _, call in answers[0].outputs} & {call for _, call in answers[1].outputs}
-            measured = benchmark.measure_pair(subjects, calls, answered, options, work)
+            measured = benchmark.measure_pair(subjects, calls, answered, plan["names"], options, work)
             verification = dataclasses.replace(verification, benchmark=measured)
         verification = dataclasses.replace(
             verification,
             inputs=tuple(plan["inputs"]),
+            notes=(*plan["notes"], *verification.notes),
             reproduce=reproduce.spell_command(subjects[0].path, subjects[1].path, options),
             not_compared=(*verification.not_compared, *plan["not_compared"], *_describe_limits(subjects, options)),
         )
@@ -69,12 +75,16 @@ def compare_models(
 
 def _describe_limits(subjects: tuple[Subject, Subject], options: CompareOptions) -> list[str]:
     """What the level asks for and a side can never tell."""
-    kinds = {subject.kind for subject in subjects}
-    if RECORDED in kinds and options.level in _DEEP:
+    if options.level not in _DEEP:
+        return []
+    if RECORDED in {subject.kind for subject in subjects}:
         return [f"{options.level}: a recording holds outputs only, no losses, variables or gradients"]
-    if SERVING in kinds and options.level in _DEEP:
-        return ["training: a TF2 SavedModel's signatures have no training mode; losses and gradients were compared"]
-    return []
+    return [
+        f"training: the {name} has no training mode that changes anything; losses "
+        f"{'and gradients ' if options.level == GRADIENTS else ''}were compared"
+        for name, subject in zip(("baseline", "candidate"), subjects, strict=True)
+        if subject.kind in (SERVING, KERAS) and not subject.training
+    ]
 
 
 def _make_plan(subjects: tuple[Subject, Subject], options: CompareOptions, work: str) -> dict[str, Any]:
@@ -101,11 +111,15 @@ def _make_plan(subjects: tuple[Subject, Subject], options: CompareOptions, work:
             "loss_tags": None,
             "update_call": "",
             "gradient_calls": [],
+            "names": {"baseline": {}, "candidate": {}},
+            "notes": [],
         }
     else:
         request = {
-            "baseline": {"path": subjects[0].path, "kind": subjects[0].kind},
-            "candidate": {"path": subjects[1].path, "kind": subjects[1].kind},
+            **{
+                name: {"path": subject.graph_path, "kind": subject.kind, "training": subject.training}
+                for name, subject in zip(("baseline", "candidate"), subjects, strict=True)
+            },
             "inputs": options.inputs,
             "signatures": list(options.signatures),
             "level": options.level,
@@ -148,7 +162,11 @@ def _make_pair(subjects: tuple[Subject, Subject], plan: dict[str, Any], options:
         if position == 1:
             # From a folder from which no relative path leads back to anything.
             path = os.path.join(work, "candidate")
-            shutil.copytree(subject.path, path)
+            if os.path.isfile(subject.path):
+                os.makedirs(path)
+                path = shutil.copy2(subject.path, path)  # Keras goes by the name's ending
+            else:
+                shutil.copytree(subject.path, path)
         deep = plan["loss_tags"] is not None
         request = RunRequest(
             path=path,
@@ -160,6 +178,7 @@ def _make_pair(subjects: tuple[Subject, Subject], plan: dict[str, Any], options:
             update_call=plan["update_call"],
             gradient_calls=tuple(plan["gradient_calls"]),
             draws=options.draws,
+            names=Names(**plan["names"][name]),
         )
         sides.append(Side(kind=subject.kind, request=request, label=f"{name} {subject.path}"))
     random = tuple((place, key) for place, key in plan["random"])

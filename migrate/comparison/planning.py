@@ -10,7 +10,8 @@ from typing import Any
 import tensorflow as tf
 
 from migrate import errors, readers
-from migrate.comparison import given, recording
+from migrate.comparison import given, naming, recording
+from migrate.comparison.naming import Reading
 from migrate.comparison.sides import BASELINE_CALLS, CANDIDATE_CALLS, RECORDED
 from migrate.graph import index as graph_index
 from migrate.graph import randomness
@@ -21,39 +22,23 @@ from migrate.verify.interface import describe_signature, is_training, match_sign
 from migrate.verify.planning import share_tensors
 from migrate.verify.preview import preview_calls
 from migrate.verify.run import MIGRATED, SESSION
+from migrate.verify.servable import TRAINING_TAGS
 from migrate.verify.signature_defs import describe_migrated, describe_variants, read_variants
 from migrate.write import provenance
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Reading:
-    """A side as its files describe it.
-
-    Attributes:
-      signatures: entries as `interface.describe_signature` makes them.
-      graphs: (tags, key) -> the variant and signature that inputs are made up for.
-      unseen: (tags, key) of training calls that no SignatureDef stands for: their graph is not known, so any output
-        of theirs may be random.
-      training_tags: tag set whose losses and updates count, None where there is none to run.
-    """
-
-    signatures: list[dict[str, Any]]
-    graphs: Mapping[tuple[tuple[str, ...], str], tuple[GraphVariant, Signature]]
-    training_tags: tuple[str, ...] | None = None
-    unseen: frozenset[tuple[tuple[str, ...], str]] = frozenset()
-
-
 def plan(request: dict[str, Any]) -> dict[str, Any]:
-    """Job: {"baseline", "candidate": {"path", "kind"}, "inputs", "signatures", "level", "seed", "op_library",
-    "work"}.
+    """Job: {"baseline", "candidate": {"path", "kind", "training"}, "inputs", "signatures", "level", "seed",
+    "op_library", "work"}.
 
     Writes `work`/calls and `work`/calls_candidate; returns {"random", "loss_tags" of both sides, "update_call",
     "gradient_calls", "not_compared", "inputs" for people, "outputs", "answers": {candidate's own call id: baseline's
-    call id}, "known": {side: signatures}}.
+    call id}, "known": {side: signatures}, "names": {side: as `request.Names`}, "notes"}.
     """
     for path in request["op_library"]:
         tf.load_op_library(path)
     baseline, candidate = _read_both(request)
+    baseline, candidate, names, notes = naming.adopt_names(request, baseline, candidate)
     chosen = [entry for entry in baseline.signatures if _is_chosen(entry, request)]
     absent = sorted(set(request["signatures"]) - {entry["signature"] for entry in baseline.signatures})
     if absent:
@@ -85,6 +70,8 @@ def plan(request: dict[str, Any]) -> dict[str, Any]:
         "outputs": _list_outputs(baseline, candidate, request),
         "answers": {dataclasses.replace(call, answers="").id: call.id for call in answering},
         "known": {"baseline": baseline.signatures, "candidate": candidate.signatures},
+        "names": names,
+        "notes": notes,
     }
 
 
@@ -92,7 +79,7 @@ def _is_chosen(entry: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
     return not request["signatures"] or entry["signature"] in request["signatures"]
 
 
-def _read_both(request: Mapping[str, Any]) -> tuple[_Reading, _Reading]:
+def _read_both(request: Mapping[str, Any]) -> tuple[Reading, Reading]:
     """A recording leaves open what the other side settles, so the model is read first."""
     sides = {name: request[name] for name in ("baseline", "candidate")}
     found = {name: _read_model(side) for name, side in sides.items() if side["kind"] != RECORDED}
@@ -101,17 +88,17 @@ def _read_both(request: Mapping[str, Any]) -> tuple[_Reading, _Reading]:
         if name not in found:
             recorded = recording.load_recording(side["path"])
             signatures = recording.describe_recording(recorded, known.signatures)
-            found[name] = _Reading(signatures=signatures, graphs=known.graphs)
+            found[name] = Reading(signatures=signatures, graphs=known.graphs)
     return found["baseline"], found["candidate"]
 
 
-def _read_model(side: Mapping[str, Any]) -> _Reading:
+def _read_model(side: Mapping[str, Any]) -> Reading:
     path = side["path"]
     if side["kind"] == SESSION:
         variants: Sequence[GraphVariant] = readers.read_model(path).variants
         graphs = {(v.tags, key): (v, s) for v in variants for key, s in v.signatures.items()}
         tag_sets = [variant.tags for variant in variants]
-        return _Reading(signatures=describe_variants(variants), graphs=graphs, training_tags=_choose_deciding(tag_sets))
+        return Reading(signatures=describe_variants(variants), graphs=graphs, training_tags=_choose_deciding(tag_sets))
     variants = read_variants(path)
     if side["kind"] == MIGRATED:
         record = provenance.read_record(path)
@@ -125,7 +112,7 @@ def _read_model(side: Mapping[str, Any]) -> _Reading:
         }
         tag_sets = [tuple(mode["tags"]) for piece in record["pieces"] for mode in piece["modes"]]
         later = [(tuple(m["tags"]), piece["signature"]) for piece in record["pieces"] for m in piece["modes"][1:]]
-        return _Reading(
+        return Reading(
             signatures=describe_migrated(path, record),
             graphs=graphs,
             training_tags=_choose_deciding(tag_sets),
@@ -133,7 +120,18 @@ def _read_model(side: Mapping[str, Any]) -> _Reading:
         )
     graphs = {(v.tags, key): (v, s) for v in variants for key, s in v.signatures.items()}
     entries = [describe_signature(v.tags, s) for v in variants for s in v.signatures.values()]
-    return _Reading(signatures=entries, graphs=graphs, training_tags=("serve",))
+    trained = next((found for (_, key), found in graphs.items() if key == side["training"]), None)
+    if trained is None:
+        return Reading(signatures=entries, graphs=graphs, training_tags=("serve",))
+    # Callable, but no SignatureDef: it takes and gives what the signature does.
+    place = TRAINING_TAGS, side["training"]
+    callable_only = {"tags": list(place[0]), "signature": place[1], "method": "", "inputs": None, "outputs": None}
+    return Reading(
+        signatures=[*entries, callable_only],
+        graphs=graphs | {place: trained},
+        training_tags=TRAINING_TAGS,
+        unseen=frozenset([place]),
+    )
 
 
 def _choose_deciding(tag_sets: Sequence[tuple[str, ...]]) -> tuple[str, ...] | None:
@@ -144,7 +142,7 @@ def _choose_deciding(tag_sets: Sequence[tuple[str, ...]]) -> tuple[str, ...] | N
 
 
 def _lay_out_calls(
-    request: Mapping[str, Any], baseline: _Reading, candidate: _Reading, chosen: Sequence[Mapping[str, Any]]
+    request: Mapping[str, Any], baseline: Reading, candidate: Reading, chosen: Sequence[Mapping[str, Any]]
 ) -> list[Call]:
     if request["level"] == "interface":
         return []
@@ -170,8 +168,8 @@ def _lay_out_calls(
 
 def _recorded_calls(
     path: str,
-    baseline: _Reading,
-    candidate: _Reading,
+    baseline: Reading,
+    candidate: Reading,
     offers: Sequence[given.Offer],
     entries: Sequence[Mapping[str, Any]],
 ) -> list[Call]:
@@ -208,7 +206,7 @@ def _find_place(graphs: Mapping[Any, Any], tags: tuple[str, ...], signature: str
 
 
 def _offered_calls(
-    offers: Sequence[given.Offer], baseline: _Reading, entries: Sequence[Mapping[str, Any]], where: str
+    offers: Sequence[given.Offer], baseline: Reading, entries: Sequence[Mapping[str, Any]], where: str
 ) -> list[Call]:
     calls: list[Call] = []
     used: set[int] = set()
@@ -251,7 +249,7 @@ def _fit_offer(offer: given.Offer, signature: Signature, where: str) -> dict[str
     return values
 
 
-def _find_random(side: _Reading, calls: Sequence[Call]) -> list[tuple[str, str]]:
+def _find_random(side: Reading, calls: Sequence[Call]) -> list[tuple[str, str]]:
     """(tags/signature as the baseline spells it, output key) of outputs that a generator reaches."""
     found: list[tuple[str, str]] = []
     seen = set()
@@ -277,8 +275,8 @@ def _find_random(side: _Reading, calls: Sequence[Call]) -> list[tuple[str, str]]
 
 def _plan_training(
     request: Mapping[str, Any],
-    baseline: _Reading,
-    candidate: _Reading,
+    baseline: Reading,
+    candidate: Reading,
     planned: Sequence[Call],
     random: Sequence[tuple[str, str]],
 ) -> dict[str, Any]:
@@ -300,7 +298,7 @@ def _plan_training(
     }
 
 
-def _list_outputs(baseline: _Reading, candidate: _Reading, request: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _list_outputs(baseline: Reading, candidate: Reading, request: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(signature, output key) of everything that may be compared, to tell a mistyped tolerance."""
     found = [
         (entry["signature"], key)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from migrate import detect, errors
+from migrate import detect, errors, isolation
 from migrate.comparison import recording
 from migrate.model import Format
-from migrate.verify.run import MIGRATED, SERVING, SESSION
+from migrate.options import CompareOptions
+from migrate.verify.run import KERAS, MIGRATED, SERVING, SESSION
 from migrate.write import provenance
 
 _KINDS = {
     Format.TF1_HUB_MODULE: SESSION,
     Format.TF1_SAVED_MODEL: SESSION,
     Format.ESTIMATOR_EXPORT: SESSION,
+    Format.KERAS_H5: KERAS,
+    Format.KERAS_V3: KERAS,
 }
 RECORDED = "recorded"
 # Folders of the planned calls, as each side spells them.
@@ -26,16 +29,25 @@ class Subject:
     """One side: a model that can be run, or what one answered.
 
     Attributes:
-      path: of the model's folder or the recording.
-      kind: SESSION, MIGRATED, SERVING or RECORDED.
+      path: of the model's folder, the Keras file or the recording.
+      kind: SESSION, MIGRATED, SERVING, KERAS or RECORDED.
       format: as reports name it.
       recording: the answers of a recording, None for a model.
+      graph: folder of a SavedModel with the graph of a Keras file, "" for all else.
+      training: key of the signature that a SERVING or KERAS model offers in training mode, "" for none.
     """
 
     path: str
     kind: str
     format: str
     recording: recording.Recording | None = None
+    graph: str = ""
+    training: str = ""
+
+    @property
+    def graph_path(self) -> str:
+        """Folder of the SavedModel that says what the side computes."""
+        return self.graph or self.path
 
 
 def find_subject(path: str | os.PathLike[str]) -> Subject:
@@ -58,6 +70,41 @@ def find_subject(path: str | os.PathLike[str]) -> Subject:
         raise errors.UnknownFormatError(
             f"{found.format.value} cannot be compared ({'; '.join(found.evidence)})",
             where=path,
-            hint="give a TF1 Hub module, a SavedModel of TF1 or TF2, an Estimator export, or recorded outputs (.npz)",
+            hint="give a TF1 Hub module, a SavedModel of TF1 or TF2, an Estimator export, a Keras file, or recorded "
+            "outputs (.npz)",
         )
     return Subject(path=found.path, kind=kind, format=found.format.value)
+
+
+def explore_subject(subject: Subject, name: str, work: str, options: CompareOptions) -> Subject:
+    """Asks what no file tells without being loaded: a Keras file's graph, and whether there is a training mode.
+
+    Args:
+      subject: from `find_subject`.
+      name: "baseline" or "candidate".
+      work: scratch folder.
+      options: level, limits, custom ops.
+
+    Raises:
+      SourceError: Keras cannot load the file.
+      JobError: loading crashed or hung.
+    """
+    is_deep = options.level in ("training", "gradients")
+    if subject.kind != KERAS and not (subject.kind == SERVING and is_deep):
+        return subject
+    graph = os.path.join(work, f"{name}_graph") if subject.kind == KERAS else ""
+    request = {
+        "path": subject.path,
+        "is_keras_file": subject.kind == KERAS,
+        "exported": graph,
+        "op_library": list(options.op_library),
+    }
+    limits = options.limits
+    told = isolation.run_job(
+        "migrate.verify.serving:describe",
+        request,
+        where=f"{name} {subject.path}",
+        timeout=limits.timeout,
+        memory_limit=limits.memory_limit,
+    ).value
+    return dataclasses.replace(subject, graph=graph, training=told["training"] if is_deep else "")

@@ -252,10 +252,11 @@ def _run_updates(model: LegacyModel, variant: GraphVariant, call: call_files.Cal
         with loaded.graph.as_default():
             operations = [loaded.graph.get_operation_by_name(name) for name in dict.fromkeys(updates)]
             outputs = [tensor.name for tensor in signature.outputs.values()]
-            loaded.session.run([outputs, operations], loaded.make_feeds(signature.inputs, call.inputs))
             variables = {variable.op.name: variable for variable in tf.compat.v1.global_variables()}
-            values = loaded.session.run(variables)
-        found.updates = {name: as_array(value) for name, value in values.items()}
+            before = loaded.session.run(variables)
+            loaded.session.run([outputs, operations], loaded.make_feeds(signature.inputs, call.inputs))
+            after = loaded.session.run(variables)
+        found.record_updates(*({name: as_array(v) for name, v in values.items()} for values in (before, after)))
         loaded.close()
     except Exception as error:
         found.notes.append(f"updates of the original: {result_files.first_line(error)}")

@@ -188,8 +188,11 @@ def _run_updates(
     piece, _ = find_piece(record, call)
     if piece is None:
         return
+
+    def read() -> dict[str, np.ndarray]:
+        named = zip(record["variables"], loaded.variables, strict=True)
+        return {name: _numpy(variable.read_value()) for name, variable in named}
+
+    before = read()
     call_piece(loaded, piece, call.inputs, training=True)
-    found.updates = {
-        name: _numpy(variable.read_value())
-        for name, variable in zip(record["variables"], loaded.variables, strict=True)
-    }
+    found.record_updates(before, read())

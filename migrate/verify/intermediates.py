@@ -7,6 +7,7 @@ loops and branches stays out of sight on both sides.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from migrate.model import Signature
 from migrate.readers import protos, read_model
 from migrate.verify import calls as call_files
 from migrate.verify.baseline import LoadedVariant, as_array, split_value
+from migrate.verify.request import Names
 from migrate.verify.run import MIGRATED, SESSION
 from migrate.verify.signature_defs import read_variants
 from migrate.write import provenance
@@ -32,7 +34,8 @@ _NO_VALUE = ("resource", "variant", "")
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
-    """Job: {"path", "kind", "calls": folder, "call": id, "results": folder, "op_library": [paths]}.
+    """Job: {"path", "kind", "calls": folder, "call": id, "results": folder, "op_library": [paths], "names": of a Keras
+    file, whose `path` is that of its graph}.
 
     Writes the values by node name, and a listing in an order in which inputs come first: [{"node", "op"}], with
     "needed": output key -> the nodes it needs (a TF1 session only).
@@ -41,6 +44,10 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         tf.load_op_library(path)
     tf.compat.v1.disable_eager_execution()
     call = next(call for call in call_files.load_calls(request["calls"]) if call.id == request["call"])
+    names = Names(**request["names"])
+    if names.signature:
+        inputs = {names.inputs.get(key, key): value for key, value in call.inputs.items()}
+        call = dataclasses.replace(call, signature=names.signature, inputs=inputs)
     if request["kind"] == SESSION:
         listing, values, needed = _run_session(request["path"], call)
     else:

@@ -60,6 +60,7 @@ def compare_results(
     criteria: Criteria,
     *,
     random: frozenset[tuple[str, str]] = frozenset(),
+    unsteady: frozenset[tuple[str, str]] = frozenset(),
     interface: Iterable[OutputDiff] = (),
     level: str = TRAINING,
 ) -> Verification:
@@ -69,6 +70,7 @@ def compare_results(
       baseline, candidate: answers to the same calls.
       criteria: what counts as equal.
       random: (call id, output key) of outputs in which the baseline differs from itself.
+      unsteady: of outputs in which the candidate differs from itself and the baseline does not.
       interface: what was found of the two interfaces.
       level: how far the comparison was to go.
     """
@@ -83,7 +85,7 @@ def compare_results(
     for (route, call), outputs in candidate.outputs.items():
         if call in expected:
             drawn = _draws_of(baseline, call), candidate.draws.get((route, call), {})
-            diffs.extend(_compare_call(call, route, expected[call], outputs, criteria, random, drawn))
+            diffs.extend(_compare_call(call, route, expected[call], outputs, criteria, random, unsteady, drawn))
     for (route, call), reason in candidate.refusals.items():
         if call in expected:
             problems.append(f"{call} ({route}): {reason[:_DIGITS]}")
@@ -127,6 +129,7 @@ def _compare_call(
     outputs: Mapping[str, Any],
     criteria: Criteria,
     random: frozenset[tuple[str, str]],
+    unsteady: frozenset[tuple[str, str]],
     drawn: tuple[Mapping[str, Any], Mapping[str, Any]],
 ) -> list[OutputDiff]:
     diffs = []
@@ -147,7 +150,10 @@ def _compare_call(
         if diff.random and diff.equal and key in drawn[0] and key in drawn[1]:
             diff = _compare_draws(diff, drawn[0][key], drawn[1][key], criteria.error_rate)
         swap = "" if diff.equal else find_swap(key, outputs[key], expected)
-        diffs.append(dataclasses.replace(diff, message=f"{diff.message} ({swap})") if swap else diff)
+        diff = _explain(diff, swap) if swap else diff
+        if not diff.equal and (call, key) in unsteady:
+            diff = _explain(diff, "the candidate's is random, it differs from call to call; the baseline's does not")
+        diffs.append(diff)
     return diffs
 
 
@@ -228,8 +234,14 @@ def _compare_updates(
         if not diff.equal and random:
             # A statistic of random activations: its value proves nothing.
             diff = compare_values(value, candidate.updates[name], tolerance=criteria.tolerance, random=True, **names)
+        if not diff.equal and name in candidate.unmoved and name not in baseline.unmoved:
+            diff = _explain(diff, "the training call does not move it")
         diffs.append(diff)
     return diffs
+
+
+def _explain(diff: OutputDiff, reason: str) -> OutputDiff:
+    return dataclasses.replace(diff, message=f"{diff.message} ({reason})")
 
 
 def _compare_gradients(

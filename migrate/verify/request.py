@@ -3,7 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """How a side that has adopted the other's names spells them itself; what is not listed has one name on both sides.
+
+    Attributes:
+      signature: its own key, "" where it is the call's.
+      inputs: key in the call -> its own.
+      outputs: its own key -> that of the comparison.
+    """
+
+    signature: str = ""
+    inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    outputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +37,7 @@ class RunRequest:
       repeat: make each call several times and keep the last answer: does the side agree with itself?
       gradient_calls: ids of calls whose outputs are differentiated.
       draw_calls: ids of calls with random outputs, made `draws` times, for at most `draw_seconds` each.
+      names: of a Keras file.
     """
 
     path: str
@@ -35,6 +52,7 @@ class RunRequest:
     draw_calls: tuple[str, ...] = ()
     draws: int = 100
     draw_seconds: float = 20.0
+    names: Names = dataclasses.field(default_factory=Names)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -42,4 +60,4 @@ class RunRequest:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> RunRequest:
         fields: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
-        return cls(**fields)
+        return cls(**fields | {"names": Names(**fields.get("names", {}))})

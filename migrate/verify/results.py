@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from migrate import arrays
 
@@ -21,6 +24,7 @@ class Results:
       refusals: (route, call id) -> why it did not run.
       losses: regularization losses in order.
       updates: variable name -> value after one training call.
+      unmoved: names of variables that this call left as they were.
       trainable: names of the trainable variables, None where they cannot be told.
       gradients: call id -> "d output / d source" -> dense array; zeros where there is no path.
       draws: (route, call id) -> output key -> [repeats, components], as `distribution.reduce_draw` makes them.
@@ -32,6 +36,7 @@ class Results:
     refusals: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
     losses: list[Any] | None = None
     updates: dict[str, Any] | None = None
+    unmoved: list[str] = dataclasses.field(default_factory=list)
     trainable: list[str] | None = None
     gradients: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     draws: dict[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
@@ -44,6 +49,11 @@ class Results:
             self.notes.append(f"{call}: no gradients: {first_line(error)}")
         else:
             self.refusals[route, call] = first_line(error)
+
+    def record_updates(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """Values of the variables, arrays by name, before and after a training call."""
+        self.updates = dict(after)
+        self.unmoved = [name for name, value in after.items() if np.array_equal(before[name], value)]
 
     def save(self, folder: str) -> None:
         values: dict[str, Any] = {}
@@ -60,6 +70,7 @@ class Results:
             "refusals": [[route, call, text] for (route, call), text in self.refusals.items()],
             "losses": None if self.losses is None else len(self.losses),
             "updates": None if self.updates is None else list(self.updates),
+            "unmoved": self.unmoved,
             "trainable": self.trainable,
             "interface": self.interface,
             "notes": self.notes,
@@ -83,6 +94,7 @@ class Results:
             updates=None
             if status["updates"] is None
             else {name: values[f"update|{name}"] for name in status["updates"]},
+            unmoved=status["unmoved"],
             trainable=status["trainable"],
             interface=status["interface"],
             notes=status["notes"],

@@ -1,9 +1,8 @@
-"""Runs any TF2 SavedModel through its signatures, as `tf.saved_model.load` gives them."""
+"""Runs any TF2 SavedModel, and any Keras file: signatures, and the training mode where there is one."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,41 +10,75 @@ import tensorflow as tf
 
 from migrate.verify import calls as call_files
 from migrate.verify import results as result_files
-from migrate.verify.candidate import to_tensor, to_value
+from migrate.verify.candidate import to_value
 from migrate.verify.distribution import draw_outputs
 from migrate.verify.gradients import tape_gradients
 from migrate.verify.interface import describe_signature
-from migrate.verify.request import RunRequest
+from migrate.verify.keras_file import LoadedKerasFile
+from migrate.verify.request import Names, RunRequest
+from migrate.verify.servable import TRAINING_TAGS, LoadedSavedModel, Servable
 from migrate.verify.signature_defs import read_variants
 
-_ROUTE = "signature"
+_SIGNATURE, _CALLABLE = "signature", "callable"
 _REPEATS = 3
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
-    """Job: runs a RunRequest. What only a training call can tell is noted as not available."""
+    """Job: runs a RunRequest on a TF2 SavedModel."""
     wish = RunRequest.from_json(request)
+    variants = read_variants(wish.path)
+    interface = [describe_signature(v.tags, signature) for v in variants for signature in v.signatures.values()]
+    return _run(wish, LoadedSavedModel, result_files.Results(interface=interface))
+
+
+def run_keras_file(request: dict[str, Any]) -> dict[str, Any]:
+    """Job: runs a RunRequest on a Keras file."""
+    return _run(RunRequest.from_json(request), LoadedKerasFile, result_files.Results())
+
+
+def describe(request: dict[str, Any]) -> dict[str, Any]:
+    """Job: {"path", "is_keras_file", "exported": folder for a Keras file's SavedModel, "op_library"}; returns
+    {"training": key of the signature that has a training mode, or ""}.
+
+    Raises:
+      CorruptModelError, UnknownFormatError: Keras cannot load the file.
+    """
+    for path in request["op_library"]:
+        tf.load_op_library(path)
+    if request["is_keras_file"]:
+        model = LoadedKerasFile(request["path"])
+        model.export(request["exported"])
+        return {"training": model.training_signature}
+    try:
+        return {"training": LoadedSavedModel(request["path"]).training_signature}
+    except Exception:
+        return {"training": ""}  # what does not load is told by the run
+
+
+def _run(
+    wish: RunRequest, load: type[LoadedSavedModel | LoadedKerasFile], found: result_files.Results
+) -> dict[str, Any]:
     for path in wish.op_library:
         tf.load_op_library(path)
-    variants = read_variants(wish.path)
-    found = result_files.Results(
-        interface=[describe_signature(v.tags, signature) for v in variants for signature in v.signatures.values()]
-    )
     planned = call_files.load_calls(wish.calls)
     try:
-        loaded = tf.saved_model.load(wish.path)
+        loaded: Servable = load(wish.path)
     except Exception as error:
         for call in planned:
-            found.refusals[_ROUTE, call.id] = f"the model does not load: {result_files.first_line(error)}"
+            found.refusals[_route(call), call.id] = f"the model does not load: {result_files.first_line(error)}"
         found.save(_make_folder(wish.results))
         return {}
-    variables = {re.sub(r":\d+$", "", variable.name): variable for variable in getattr(loaded, "variables", ())}
+    trains = any(_route(call) == _CALLABLE for call in planned)
+    initial = {name: v.read_value() for name, v in loaded.variables.items() if hasattr(v, "assign")} if trains else {}
     for call in planned:
-        _run_call(loaded, variables, call, found, wish)
+        _restore(loaded, initial)
+        _run_call(loaded, call, found, wish)
+    _restore(loaded, initial)
     if wish.losses:
-        found.losses = [loss().numpy() for loss in getattr(loaded, "regularization_losses", ())]
-        trained = getattr(loaded, "trainable_variables", None)
-        found.trainable = None if trained is None else [re.sub(r":\d+$", "", variable.name) for variable in trained]
+        found.losses = loaded.compute_losses()
+        found.trainable = loaded.trainable
+    if wish.update_call:
+        _run_update(loaded, next(call for call in planned if call.id == wish.update_call), found, wish.names)
     found.save(_make_folder(wish.results))
     return {}
 
@@ -55,51 +88,59 @@ def _make_folder(path: str) -> str:
     return path
 
 
-def _run_call(
-    loaded: Any,
-    variables: Mapping[str, Any],
-    call: call_files.Call,
-    found: result_files.Results,
-    wish: RunRequest,
-) -> None:
-    function = loaded.signatures[call.signature]
+def _route(call: call_files.Call) -> str:
+    return _CALLABLE if call.tags == TRAINING_TAGS else _SIGNATURE
+
+
+def _restore(loaded: Servable, initial: Mapping[str, Any]) -> None:
+    """A training call moves averages: the next call starts where the model does."""
+    for name, value in initial.items():
+        loaded.variables[name].assign(value)
+
+
+def _run_call(loaded: Servable, call: call_files.Call, found: result_files.Results, wish: RunRequest) -> None:
+    route, names = _route(call), wish.names
 
     def compute(inputs: Mapping[str, Any]) -> dict[str, Any]:
-        return dict(function(**_name_arguments(function, inputs)))
-
-    def answer() -> dict[str, Any]:
-        return {key: to_value(value) for key, value in compute(inputs).items()}
+        own = {names.inputs.get(key, key): value for key, value in inputs.items()}
+        if route == _CALLABLE:
+            outputs = loaded.compute_training(own)
+        else:
+            outputs = loaded.compute(names.signature or call.signature, own)
+        return {names.outputs.get(key, key): value for key, value in outputs.items()}
 
     try:
-        specs = _specs(function)
-        inputs = {
-            key: to_tensor(value, {"dtype": specs[_spell(key, specs)].dtype}) for key, value in call.inputs.items()
-        }
+        inputs = _convert(loaded, call, names)
+
+        def answer() -> dict[str, Any]:
+            return {key: to_value(value) for key, value in compute(inputs).items()}
+
         for _ in range(_REPEATS if wish.repeat else 0):
             answer()
-        found.outputs[_ROUTE, call.id] = answer()
+        found.outputs[route, call.id] = answer()
         if call.id in wish.draw_calls:
-            found.draws[_ROUTE, call.id] = draw_outputs(answer, wish.draws, wish.draw_seconds)
+            found.draws[route, call.id] = draw_outputs(answer, wish.draws, wish.draw_seconds)
         if call.id in wish.gradient_calls:
-            found.gradients[call.id] = tape_gradients(compute, inputs, variables)
+            found.gradients[call.id] = tape_gradients(compute, inputs, loaded.variables)
     except Exception as error:
-        found.record_failure(_ROUTE, call.id, error)
+        found.record_failure(route, call.id, error)
 
 
-def _specs(function: Any) -> dict[str, Any]:
-    return dict(function.structured_input_signature[1])
+def _convert(loaded: Servable, call: call_files.Call, names: Names) -> dict[str, Any]:
+    """The call's inputs as tensors, by the call's keys."""
+    own = {names.inputs.get(key, key): value for key, value in call.inputs.items()}
+    converted = loaded.convert(names.signature or call.signature, own)
+    return {key: converted[names.inputs.get(key, key)] for key in call.inputs}
 
 
-def _spell(key: str, specs: Mapping[str, Any]) -> str:
-    """The argument that carries an input: TF spells keys that are no identifiers with underscores."""
-    if key in specs:
-        return key
-    spelled = re.sub(r"[^a-zA-Z0-9_]", "_", key)
-    if spelled not in specs:
-        raise ValueError(f"the signature has no argument for the input {key!r} (it has {', '.join(specs)})")
-    return spelled
-
-
-def _name_arguments(function: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    specs = _specs(function)
-    return {_spell(key, specs): value for key, value in inputs.items()}
+def _run_update(loaded: Servable, call: call_files.Call, found: result_files.Results, names: Names) -> None:
+    if not loaded.training_signature or call.tags != TRAINING_TAGS:
+        return
+    try:
+        inputs = _convert(loaded, call, names)
+        before = {name: to_value(variable.read_value()) for name, variable in loaded.variables.items()}
+        loaded.compute_training({names.inputs.get(key, key): value for key, value in inputs.items()})
+        after = {name: to_value(variable.read_value()) for name, variable in loaded.variables.items()}
+        found.record_updates(before, after)
+    except Exception as error:
+        found.notes.append(f"updates: {result_files.first_line(error)}")

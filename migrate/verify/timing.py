@@ -12,18 +12,24 @@ from migrate.readers import read_model
 from migrate.verify import calls as call_files
 from migrate.verify.baseline import LoadedVariant
 from migrate.verify.candidate import call_piece, call_signature, find_piece, has_signature, to_tensor
-from migrate.verify.run import MIGRATED, SESSION
+from migrate.verify.keras_file import LoadedKerasFile
+from migrate.verify.request import Names
+from migrate.verify.run import KERAS, MIGRATED, SESSION
+from migrate.verify.servable import TRAINING_TAGS
 from migrate.write import provenance
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
-    """Job: {"path", "kind", "calls": folder, "call": id, "repeats", "warmups", "op_library": [paths]}; returns
-    {"seconds": one for each repeat}. Feeding and fetching count, loading and tracing do not."""
+    """Job: {"path", "kind", "calls": folder, "call": id, "repeats", "warmups", "op_library": [paths], "names": of a
+    Keras file}; returns {"seconds": one for each repeat}. Feeding and fetching count, loading and tracing do not."""
     for path in request["op_library"]:
         tf.load_op_library(path)
     call = next(call for call in call_files.load_calls(request["calls"]) if call.id == request["call"])
-    prepare = _prepare_session if request["kind"] == SESSION else _prepare_function
-    answer = prepare(request["path"], request["kind"], call)
+    if request["kind"] == KERAS:
+        answer = _prepare_keras_file(request["path"], call, Names(**request["names"]))
+    else:
+        prepare = _prepare_session if request["kind"] == SESSION else _prepare_function
+        answer = prepare(request["path"], request["kind"], call)
     for _ in range(request["warmups"]):
         answer()
     seconds = []
@@ -60,6 +66,18 @@ def _prepare_function(path: str, kind: str, call: call_files.Call) -> Callable[[
     return lambda: _wait(
         function(**{key: to_tensor(value, {"dtype": specs[key].dtype}) for key, value in call.inputs.items()})
     )
+
+
+def _prepare_keras_file(path: str, call: call_files.Call, names: Names) -> Callable[[], Any]:
+    """As a tf.function, as `model.predict` calls it."""
+    loaded = LoadedKerasFile(path)
+    own = {names.inputs.get(key, key): value for key, value in call.inputs.items()}
+    inputs = loaded.convert("", own)
+    is_training = call.tags == TRAINING_TAGS
+    function = tf.function(
+        lambda values: loaded.compute_training(values) if is_training else loaded.compute("", values), autograph=False
+    )
+    return lambda: _wait(function(inputs))
 
 
 def _wait(outputs: dict[str, Any]) -> list[Any]:

@@ -1,0 +1,120 @@
+"""Keras files as a side: every level, the names they answer to, and what no one can load."""
+
+import h5py
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+import migrate
+from migrate import errors
+from migrate.comparison import naming
+from migrate.verify.keras_file import find_keras_version
+
+from .keras_models import build
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """The same model as HDF5, as .keras, as a SavedModel of Keras, and as a TF1 SavedModel with keys of its own."""
+    folder = tmp_path_factory.mktemp("keras")
+    model = build()
+    model.save(folder / "m.h5")
+    model.save(folder / "m.keras")
+    model.save(folder / "saved", save_format="tf")
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        tf.compat.v1.keras.backend.set_session(session)
+        again = build(dropout=False)
+        tf.compat.v1.saved_model.simple_save(
+            session, str(folder / "tf1"), {"x": again.inputs[0]}, {"y": again.outputs[0]}
+        )
+    return folder
+
+
+def compare(baseline, candidate, **options):
+    return migrate.compare_models(baseline, candidate, migrate.CompareOptions(**options))
+
+
+def test_every_level_of_a_keras_file_and_its_saved_model(files):
+    found = compare(files / "m.h5", files / "saved", level="gradients")
+    assert found.verdict.value == "PASS", found.failures
+    assert found.not_compared == ()
+    places = {(diff.level, diff.where, diff.output) for diff in found.diffs}
+    assert ("inference", "serve/serving_default/batch_3", "scores") in places
+    assert ("inference", "train/serving_default/batch_3", "scores") in places
+    assert ("training", "regularization_losses", "0") in places
+    assert ("training", "update", "normal/moving_mean") in places
+    assert ("gradients", "serve/serving_default/batch_1", "d scores / d hidden/kernel") in places
+    assert any("compared in distribution" in note for note in found.notes), "dropout is not on"
+
+
+def test_a_keras_file_answers_to_the_names_of_a_tf1_model(files):
+    """TF1 exports choose keys of their own: x and y here, which no layer is called."""
+    found = compare(files / "tf1", files / "m.keras", level="inference")
+    assert found.verdict.value == "PASS", found.failures
+    assert any("input 'features' as 'x', output 'scores' as 'y'" in note for note in found.notes)
+    assert {diff.output for diff in found.diffs} == {"y"}
+    # And the other way round.
+    back = compare(files / "m.h5", files / "tf1", level="interface")
+    assert back.verdict.value == "PASS", back.failures
+
+
+def test_a_changed_weight_is_found(files, tmp_path):
+    model = tf_keras.models.load_model(files / "m.h5", compile=False)
+    kernel, bias = model.get_layer("scores").get_weights()
+    model.get_layer("scores").set_weights([kernel, bias + np.float32([0, 1e-2, 0])])
+    model.save(tmp_path / "changed.h5")
+    found = compare(files / "m.h5", tmp_path / "changed.h5", bisect=True)
+    assert found.verdict.value == "FAIL" and "elements differ" in found.failures[0]
+    assert [item["node"] for item in found.bisection] == ["model/scores/BiasAdd/ReadVariableOp"]
+
+
+def test_keras_3_file(tmp_path):
+    import keras
+
+    x = keras.Input([4], name="x")
+    keras.Model(x, keras.layers.Dense(2, name="y", kernel_regularizer="l2")(x)).save(tmp_path / "m.keras")
+    assert find_keras_version(tmp_path / "m.keras").startswith("3")
+    found = compare(tmp_path / "m.keras", tmp_path / "m.keras", level="gradients")
+    assert found.verdict.value == "PASS", found.failures
+    assert found.is_bit_identical
+    assert {diff.output for diff in found.diffs if diff.level == "gradients"} == {
+        "d y / d input x",
+        "d y / d y/kernel",
+        "d y / d y/bias",
+    }
+    assert any("has no training mode that changes anything" in line for line in found.not_compared)
+
+
+def test_what_cannot_be_loaded_says_why(files, tmp_path):
+    model = build()
+    model.save_weights(tmp_path / "weights.h5")
+    with pytest.raises(errors.CorruptModelError, match="holds weights without a model"):
+        compare(tmp_path / "weights.h5", files / "m.h5")
+    model.save(tmp_path / "old.h5")
+    with h5py.File(tmp_path / "old.h5", "r+") as file:
+        # Keras 1 spelled the arguments of its layers otherwise.
+        file.attrs["keras_version"] = "1.2.2"
+        file.attrs["model_config"] = file.attrs["model_config"].replace('"units"', '"output_dim"')
+    with pytest.raises(errors.CorruptModelError, match=r"written by Keras 1\.2\.2: load it with Keras 2\.0 to 2\.3"):
+        compare(files / "m.h5", tmp_path / "old.h5")
+    (tmp_path / "cut.h5").write_bytes((files / "m.h5").read_bytes()[:500])
+    with pytest.raises(errors.CorruptModelError, match="no Keras file, or it is damaged"):
+        compare(tmp_path / "cut.h5", files / "m.h5")
+    ragged = tf_keras.Input([None], ragged=True, name="x")
+    tf_keras.Model(ragged, tf_keras.layers.Lambda(lambda x: x.to_tensor())(ragged)).save(tmp_path / "ragged.h5")
+    with pytest.raises(errors.UnknownFormatError, match="'x' is sparse or ragged"):
+        compare(tmp_path / "ragged.h5", files / "m.h5")
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "pairs"),
+    [
+        (["a"], ["x"], {"a": "x"}),
+        (["a", "b"], ["b", "x"], {"a": "x", "b": "b"}),
+        (["a", "b"], ["x", "y"], {"a": "a", "b": "b"}),
+        (["a"], ["x", "y"], {"a": "a"}),
+    ],
+)
+def test_only_what_is_left_alone_on_both_sides_is_paired(own, other, pairs):
+    assert naming.pair_keys(own, other) == pairs
