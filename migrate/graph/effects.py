@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from tensorflow.python.framework import op_def_registry
+
 from migrate.graph import index as graph_index
-from migrate.graph import references, tables
+from migrate.graph import randomness, references, tables
 
 _VARIABLE_NODES = frozenset({"Variable", "VariableV2", "VarHandleOp"})
 # Ops that take a resource handle and only look, or only pass it on.
@@ -26,7 +29,22 @@ _LOOKING = frozenset(
         "LookupTableExport",
     }
 )
+# Ops that make a handle, and those whose state ends with the run.
+_PRIVATE = re.compile(
+    r"VarHandleOp|(Mutable(Dense)?)?HashTable(V2)?|Variable(V2)?|TensorArray\w*|Stack\w*|TensorList\w*"
+)
 _PASSING = frozenset({"Identity", "Switch", "Merge", "Enter", "Exit", "NextIteration", *references.FORWARDING})
+
+
+def is_stateful(op: str) -> bool:
+    """Whether it matters when the op runs, as its OpDef says."""
+    op_def = op_def_registry.get(op)
+    return op_def is not None and op_def.is_stateful
+
+
+def has_effect(op: str) -> bool:
+    """Whether the op may change or tell something: it has to run even where nothing needs its results."""
+    return is_stateful(op) and op not in _LOOKING and op not in randomness.RANDOM_OPS and not _PRIVATE.fullmatch(op)
 
 
 def find_writers(index: graph_index.GraphIndex, among: Iterable[str]) -> dict[str, list[str]]:

@@ -13,6 +13,8 @@ from migrate.graph import (
     control_flow,
     control_triggers,
     function_library,
+    gradient_functions,
+    inlining,
     removed_ops,
     resource_tables,
     resource_variables,
@@ -28,12 +30,15 @@ from migrate.model import Finding
 class Prepared:
     """A subgraph after all passes, and what they found.
 
-    `racy` names the fetches that read a variable which the same call writes, in no order that TF1 stated.
+    Attributes:
+      racy: the fetches that read a variable which the same call writes, in no order that TF1 stated.
+      gradients: to be registered when the graph is imported.
     """
 
     subgraph: subgraph.Subgraph
     findings: tuple[Finding, ...]
     racy: frozenset[str] = frozenset()
+    gradients: tuple[gradient_functions.CallGradient, ...] = ()
 
 
 def prepare_graph(
@@ -61,8 +66,22 @@ def prepare_graph(
     _check_fed(cut, where)
     graph_def, findings = attributes.fit_attributes(cut.graph_def, producer_ops)
     graph_def, more = strip.strip_placement(graph_def)
+    cut = dataclasses.replace(cut, graph_def=graph_def)
     findings += more
-    graph_def, more = removed_ops.replace_removed_ops(graph_def, state)
+    flat, lowered = inlining.inline_functions(cut, lower=True)
+    prepared = _raise_graph(flat, findings, where, state)
+    if lowered and any(finding.code == control_flow.CODE for finding in prepared.findings):
+        # What was functional before must not end as v1 control flow.
+        flat, _ = inlining.inline_functions(cut, lower=False)
+        prepared = _raise_graph(flat, findings, where, state)
+    return prepared
+
+
+def _raise_graph(
+    cut: subgraph.Subgraph, findings: tuple[Finding, ...], where: str, state: removed_ops.RewriteContext | None
+) -> Prepared:
+    """The passes after inlining."""
+    graph_def, more = removed_ops.replace_removed_ops(cut.graph_def, state)
     findings += more
     cut = dataclasses.replace(cut, graph_def=graph_def)
     missing = availability.find_missing_ops(cut.graph_def)
@@ -82,8 +101,12 @@ def prepare_graph(
     given = {graph_index.parse_tensor_name(name).node for name in cut.feeds.values()}
     graph_def, more = control_flow.raise_control_flow(_drop_controls(cut.graph_def, given), keep=keep)
     graph_def = strip.strip_shapes(control_triggers.replace_control_triggers(graph_def))
+    findings += more + gradient_functions.find_lost_gradients(graph_def)
     graph_def = function_library.name_by_content(graph_def)
-    return Prepared(subgraph=dataclasses.replace(cut, graph_def=graph_def), findings=findings + more, racy=racy)
+    graph_def, gradients = gradient_functions.mark_calls(graph_def)
+    return Prepared(
+        subgraph=dataclasses.replace(cut, graph_def=graph_def), findings=findings, racy=racy, gradients=gradients
+    )
 
 
 def _find_dependents(cut: subgraph.Subgraph, nodes: frozenset[str]) -> frozenset[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from migrate.graph import function_library
 from migrate.graph import index as graph_index
 
-_RANDOM = frozenset(
+RANDOM_OPS = frozenset(
     {
         "RandomUniform",
         "RandomUniformInt",
@@ -45,7 +45,7 @@ def depends_on_random(index: graph_index.GraphIndex, tensors: Sequence[str], fee
     random_functions = _find_random_functions(index)
     for name in index.ancestors(tensors, stop=feeds):
         node = index.nodes[name]
-        if node.op in _RANDOM or node.op in random_functions:
+        if node.op in RANDOM_OPS or node.op in random_functions:
             return True
         if any(reference.name in random_functions for reference in function_library.iterate_references(node)):
             return True
@@ -64,7 +64,7 @@ def _find_random_functions(index: graph_index.GraphIndex) -> set[str]:
                 continue
             for node in function.node_def:
                 called = {reference.name for reference in function_library.iterate_references(node)} | {node.op}
-                if called & (_RANDOM | found):
+                if called & (RANDOM_OPS | found):
                     found.add(name)
                     grown = True
                     break

@@ -12,13 +12,13 @@ from typing import Any
 from tensorflow.core.framework import graph_pb2
 from tensorflow.python.framework import ops
 
-from migrate.graph import function_library
-from migrate.model import Finding, Severity
+from migrate.graph import gradient_functions
+from migrate.model import Finding
 
 _INTERNAL = ("_class", "_XlaCompile", "_XlaScope", "_XlaSeparateCompiledGradients")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _SHAPES = "_output_shapes"
-_GRADIENT = "_gradient_op_type"
+_GRADIENT = gradient_functions.MARK
 
 
 def strip_placement(graph_def: Any) -> tuple[Any, tuple[Finding, ...]]:
@@ -38,29 +38,8 @@ def strip_placement(graph_def: Any) -> tuple[Any, tuple[Finding, ...]]:
                 if node.op not in _CALLS:
                     lost[node.name] = node.attr[_GRADIENT].s.decode()
                 del node.attr[_GRADIENT]
-    called = _called_functions(result)
-    for item in result.library.gradient:
-        if item.function_name in called:
-            lost[item.function_name] = item.gradient_func
-    findings = tuple(
-        Finding(
-            code="custom-gradient-lost",
-            severity=Severity.WARNING,
-            where=node,
-            message=f"the gradient {name!r} of its author is not kept: TF2 differentiates what it computes instead",
-            hint="outputs are not affected; check fine-tuning of this part",
-        )
-        for node, name in sorted(lost.items())
-    )
-    return result, findings
-
-
-def _called_functions(graph_def: Any) -> set[str]:
-    """Library functions that some node calls by name (Defun) or names in an attribute."""
-    nodes = [*graph_def.node, *_library_nodes(graph_def)]
-    return {node.op for node in nodes} | {
-        reference.name for node in nodes for reference in function_library.iterate_references(node)
-    }
+    reason = "it was Python code, which no SavedModel holds"
+    return result, tuple(gradient_functions.lost_gradient(node, name, reason) for node, name in sorted(lost.items()))
 
 
 def strip_shapes(graph_def: Any) -> Any:

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from migrate.graph import function_library, prepare, subgraph, tables
 from migrate.graph import index as graph_index
+from migrate.rebuild import gradients
 
 if TYPE_CHECKING:
     from migrate.rebuild.state import State, VariantGraph
@@ -56,12 +57,17 @@ def import_function(
             if f"{spec.node}:0" in held and spec.name in state.variables:
                 function_graph.watch_variable(state.variables[spec.name])
         wanted = [*(cut.fetches[name] for name in fetches), *(_op_name(cut.fetches[f"^{name}"]) for name in targets)]
+        graph_def = _without_replaced(cut.graph_def, replaced, wanted)
+        names = gradients.name_gradients(graph_def, prepared.gradients)
         imported = tf.import_graph_def(
-            _without_replaced(cut.graph_def, replaced, wanted),
+            graph_def,
             input_map={name: value for name, value in replaced.items() if _node(name) in used},
             return_elements=wanted,
             name="",
         )
+        for gradient in prepared.gradients:
+            carrier = function_graph.get_operation_by_name(gradient.node)
+            gradients.register_gradient(names[gradient.node], gradient, carrier)
         results = [
             replaced.get(cut.fetches[name], tensor)
             for name, tensor in zip(fetches, imported[: len(fetches)], strict=True)

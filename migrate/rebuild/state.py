@@ -93,6 +93,7 @@ class State:
       model: the legacy model.
       digest: of the source; makes names of shared resources unique among models.
       trainable: names of variables that train.
+      has_gradients: whether a function that was prepared has gradients of its author's own.
     """
 
     model: LegacyModel
@@ -103,6 +104,7 @@ class State:
     tables: dict[str, Table] = dataclasses.field(default_factory=dict)
     assets: dict[str, tf.saved_model.Asset] = dataclasses.field(default_factory=dict)
     entries: dict[str, checkpoint.Entry] = dataclasses.field(default_factory=dict)
+    has_gradients: bool = False
 
     def find_variable(self, spec: VariableSpec) -> tf.Variable:
         """The variable of that name; variants share it."""
@@ -204,7 +206,7 @@ class State:
         fetches: list[str],
         where: str,
     ) -> prepare.Prepared:
-        return prepare.prepare_graph(
+        prepared = prepare.prepare_graph(
             graph.index,
             feeds=feeds,
             fetches=fetches,
@@ -212,3 +214,5 @@ class State:
             where=where,
             state=removed_ops.make_context(graph.index, graph.variant, self.model.checkpoint),
         )
+        self.has_gradients |= bool(prepared.gradients)
+        return prepared

@@ -33,7 +33,7 @@ def write_model(rebuilt: Rebuilt, directory: str) -> Written:
     findings = values.restore_values(rebuilt)
     signatures = {piece.plan.serving_key: piece.serve for piece in rebuilt.pieces}
     try:
-        tf.saved_model.save(rebuilt.module, directory, signatures=signatures, options=_save_options())
+        tf.saved_model.save(rebuilt.module, directory, signatures=signatures, options=_save_options(rebuilt))
     except (ValueError, TypeError, AssertionError, KeyError, tf.errors.OpError) as error:
         raise errors.WriteError(
             f"TensorFlow refuses to save the rebuilt model: {type(error).__name__}: {error}", where=directory
@@ -44,9 +44,9 @@ def write_model(rebuilt: Rebuilt, directory: str) -> Written:
     return Written(path=directory, findings=findings)
 
 
-def _save_options() -> Any:
-    # The functions come from GraphDefs: there is no Python gradient to keep.
-    return tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+def _save_options(rebuilt: Rebuilt) -> Any:
+    # Functions come from GraphDefs: the only gradients to keep are those that TF1 authors gave to functions.
+    return tf.saved_model.SaveOptions(experimental_custom_gradients=rebuilt.state.has_gradients)
 
 
 def _copy_extra_assets(source: str, directory: str) -> None:

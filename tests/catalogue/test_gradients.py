@@ -6,9 +6,7 @@ from .check_behaviour import check_gradients
 
 # Strict: who repairs one of these takes it off the list.
 KNOWN_FAILURES = {
-    "functions_tf1": "a resource argument of a library function has no handle data: the tape raises ValueError",
     "gradients_in_graph": "a TensorArray's gradient inside a graph that holds TF1 gradients: bare AssertionError",
-    "hub_functions": "a Defun's own gradient function (FunctionDefLibrary.gradient) is not used",
 }
 
 
