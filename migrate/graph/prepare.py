@@ -12,6 +12,7 @@ from migrate.graph import (
     availability,
     control_flow,
     control_triggers,
+    counting,
     function_library,
     gradient_functions,
     inlining,
@@ -94,7 +95,7 @@ def _raise_graph(
         )
     cut = resource_variables.convert_reference_variables(cut)
     cut = resource_tables.convert_tables(cut)
-    graph_def, raced = write_order.order_writes(cut.graph_def)
+    graph_def, raced = write_order.order_writes(counting.replace_counters(cut.graph_def))
     cut = dataclasses.replace(cut, graph_def=graph_def)
     racy = _find_dependents(cut, raced)
     keep = {graph_index.parse_tensor_name(name).node for name in (*cut.fetches.values(), *cut.feeds.values())}
