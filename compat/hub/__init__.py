@@ -1,7 +1,7 @@
 """The removed TF1 Hub API under its own names: `from compat import hub` for `import tensorflow_hub as hub`.
 
-For graph mode: inside `tf.Graph().as_default()`, or with eager execution disabled. `load` and `KerasLayer` come
-from the installed tensorflow_hub when they are first used. With HUB_COMPAT_WARN=1 each use of an old name says
+For graph mode: inside `tf.Graph().as_default()`, or with eager execution disabled. `KerasLayer` comes from the
+installed tensorflow_hub when it is first used. With HUB_COMPAT_WARN=1 each use of an old name says
 what its TF2 spelling is.
 """
 
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from compat.hub import installed
+from compat.hub import config, installed
+from compat.hub.alias import install_as_tensorflow_hub as install_as_tensorflow_hub
 from compat.hub.create import add_signature, attach_message, create_module_spec
 from compat.hub.estimator import LatestModuleExporter, register_module_for_export
-from compat.hub.evaluate import eval_function_for_module
 from compat.hub.feature_column import image_embedding_column, sparse_text_embedding_column, text_embedding_column
 from compat.hub.feature_column_v2 import text_embedding_column_v2
 from compat.hub.image_util import (
@@ -21,17 +21,14 @@ from compat.hub.image_util import (
     get_expected_image_size,
     get_num_image_channels,
 )
-from compat.hub.module import Module, load_module_spec
+from compat.hub.module import Module, eval_function_for_module, load_module_spec
 from compat.hub.module_spec import ModuleSpec
-from compat.hub.resolver import resolve
+from compat.hub.module_v2 import load, resolve
 from compat.hub.saved_model_module import create_module_spec_from_saved_model
+from compat.hub.version import __version__ as __version__
 
 if TYPE_CHECKING:
     KerasLayer: Any
-    load: Any
-
-# The release whose behaviour is kept.
-__version__ = "0.15.0"
 
 __all__ = [
     "ImageModuleInfo",
@@ -56,6 +53,9 @@ __all__ = [
     "text_embedding_column",
     "text_embedding_column_v2",
 ]
+
+
+config._run()
 
 
 def __getattr__(name: str) -> Any:

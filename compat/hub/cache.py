@@ -21,103 +21,79 @@ from collections.abc import Callable
 import tensorflow as tf
 from absl import logging
 
-from compat.hub import storage
+from compat.hub import tf_utils
 
+LOCK_TIMEOUT_SECONDS = 10 * 60.0
 _POLL_SECONDS = 1.0
 
 
-def fetch_once(
+def atomic_download(
     handle: str,
-    directory: str,
-    fill: Callable[[str], None],
-    lock_timeout_seconds: float,
+    download_fn: Callable[[str, str], None],
+    module_dir: str,
+    lock_file_timeout_sec: float = LOCK_TIMEOUT_SECONDS,
     poll_seconds: float = _POLL_SECONDS,
 ) -> str:
-    """Returns `directory`, filled by `fill` if it was not yet there.
+    """Returns `module_dir`, filled by `download_fn` if it was not yet there.
 
     Args:
       handle: what is fetched, for messages and the descriptor.
-      directory: to fill.
-      fill: writes everything into the folder that it is given.
-      lock_timeout_seconds: another process that writes nothing for so long has died, and its lock is taken.
+      download_fn: takes the handle and the folder into which it writes everything.
+      module_dir: to fill; its parent exists.
+      lock_file_timeout_sec: another process that writes nothing for so long has died, and its lock is taken.
       poll_seconds: how often to look at another's lock.
 
     Raises:
-      what `fill` raises; then nothing is left behind.
+      what `download_fn` raises, and tf.errors.OpError where the folder cannot be written; then nothing is left.
     """
-    if _is_filled(directory):
-        return directory
-    tf.io.gfile.makedirs(os.path.dirname(directory))
+    if _is_filled(module_dir):
+        return module_dir
     identity = uuid.uuid4().hex
-    lock, temporary = f"{directory}.lock", f"{directory}.{identity}.tmp"
-    owner = f"{socket.gethostname()}.{os.getpid()}.{identity}"
+    lock, temporary, owner = lock_filename(module_dir), temp_download_dir(module_dir, identity), lock_contents(identity)
     try:
         while not _try_lock(lock, owner):
-            _wait_for_lock(handle, directory, lock, lock_timeout_seconds, poll_seconds)
-            if _is_filled(directory):
-                return directory
-        if _is_filled(directory):
-            return directory
+            wait_for_lock(handle, lock, lock_file_timeout_sec, poll_seconds)
+        if _is_filled(module_dir):
+            return module_dir
+        if tf.io.gfile.exists(module_dir):
+            tf.io.gfile.rmtree(module_dir)  # Empty: someone emptied it.
         logging.info("Downloading TF-Hub Module '%s'.", handle)
         tf.io.gfile.makedirs(temporary)
-        fill(temporary)
-        if tf.io.gfile.exists(directory):
-            tf.io.gfile.rmtree(directory)  # Empty: _is_filled said so.
-        _describe(handle, directory)
-        with contextlib.suppress(tf.errors.AlreadyExistsError):
-            tf.io.gfile.rename(temporary, directory)
+        download_fn(handle, temporary)
+        _describe(handle, module_dir)
+        with contextlib.suppress(tf.errors.AlreadyExistsError):  # Someone who took the lock was quicker.
+            tf.io.gfile.rename(temporary, module_dir)
     finally:
         with contextlib.suppress(tf.errors.NotFoundError):
             tf.io.gfile.rmtree(temporary)
         if _read(lock) == owner:
             with contextlib.suppress(tf.errors.NotFoundError):
                 tf.io.gfile.remove(lock)
-    return directory
+    return module_dir
 
 
-def _is_filled(directory: str) -> bool:
-    return tf.io.gfile.isdir(directory) and bool(tf.io.gfile.listdir(directory))
+def lock_filename(module_dir: str) -> str:
+    return f"{tf_utils.absolute_path(module_dir)}.lock"
 
 
-def _try_lock(lock: str, owner: str) -> bool:
-    if storage.is_remote(lock):
-        # Such file systems offer no exclusive creation; two downloads then cost time, but rename decides.
-        try:
-            storage.write_atomically(lock, owner, overwrite=False)
-        except (tf.errors.AlreadyExistsError, tf.errors.FailedPreconditionError):
-            return False
-        return True
-    # A lock without content would have no owner: the file gets its name when it is complete.
-    complete = f"{lock}.{uuid.uuid4().hex}"
-    with open(complete, "w", encoding="utf-8") as file:
-        file.write(owner)
-    try:
-        os.link(complete, lock)
-    except FileExistsError:
-        return False
-    finally:
-        os.remove(complete)
-    return True
+def lock_contents(identity: str) -> str:
+    return f"{socket.gethostname()}.{os.getpid()}.{identity}"
 
 
-def _wait_for_lock(handle: str, directory: str, lock: str, timeout_seconds: float, poll_seconds: float) -> None:
-    """Returns when the lock is gone; removes it if its owner makes no progress."""
-    seen = (_read(lock), -1)
-    since = time.monotonic()
-    while (owner := _read(lock)) is not None:
-        now = (owner, _measure(f"{directory}.{owner.rpartition('.')[2]}.tmp"))
-        if now != seen:
-            seen, since = now, time.monotonic()
-        elif time.monotonic() - since > timeout_seconds:
-            logging.warning("Deleting lock file %s due to inactivity.", lock)
-            with contextlib.suppress(tf.errors.NotFoundError):
-                tf.io.gfile.remove(lock)
-            return
-        logging.log_every_n(logging.INFO, "Module '%s' is being downloaded by '%s'. Waiting.", 10, handle, owner)
-        time.sleep(poll_seconds)
+def read_identity(lock: str) -> str:
+    """The id in a lock file."""
+    return tf_utils.read_file_to_string(lock).rpartition(".")[2]
 
 
-def _measure(directory: str) -> int:
+def temp_download_dir(module_dir: str, identity: object) -> str:
+    return f"{tf_utils.absolute_path(module_dir)}.{identity}.tmp"
+
+
+def descriptor_filename(module_dir: str) -> str:
+    return f"{module_dir}.descriptor.txt"
+
+
+def measure_directory(directory: str) -> int:
     """Bytes below a folder; 0 where there is none."""
     total = 0
     for folder, _, names in tf.io.gfile.walk(directory):
@@ -127,17 +103,59 @@ def _measure(directory: str) -> int:
     return total
 
 
+def measure_download(lock: str) -> int:
+    """Bytes that the owner of a lock has so far; 0 where it has begun nothing.
+
+    Raises:
+      tf.errors.NotFoundError: the lock is gone.
+    """
+    return measure_directory(temp_download_dir(lock.removesuffix(".lock"), read_identity(lock)))
+
+
+def wait_for_lock(handle: str, lock: str, timeout_seconds: float, poll_seconds: float = _POLL_SECONDS) -> None:
+    """Returns when the lock is gone; removes it if its owner makes no progress.
+
+    The lock is taken when two looks, `timeout_seconds` apart, saw the same owner with the same bytes. The first
+    look is `timeout_seconds` after the start: an owner that stood still just before is given that time, too.
+    """
+    seen: tuple[str, int] | None = None
+    since = time.monotonic()
+    while (owner := _read(lock)) is not None:
+        if time.monotonic() - since > timeout_seconds:
+            now = (owner, measure_directory(temp_download_dir(lock.removesuffix(".lock"), owner.rpartition(".")[2])))
+            if now == seen:
+                logging.warning("Deleting lock file %s due to inactivity.", lock)
+                with contextlib.suppress(tf.errors.NotFoundError):
+                    tf.io.gfile.remove(lock)
+                return
+            seen, since = now, time.monotonic()
+        logging.log_every_n(logging.INFO, "Module '%s' is being downloaded by '%s'. Waiting.", 10, handle, owner)
+        time.sleep(poll_seconds)
+
+
+def _is_filled(directory: str) -> bool:
+    return tf.io.gfile.isdir(directory) and bool(tf.io.gfile.listdir(directory))
+
+
+def _try_lock(lock: str, owner: str) -> bool:
+    """Whether the lock is ours now. Where TensorFlow's file system lets two have it, the last rename decides."""
+    try:
+        tf_utils.atomic_write_string_to_file(lock, owner, overwrite=False)
+    except (tf.errors.AlreadyExistsError, tf.errors.FailedPreconditionError):
+        return False
+    return True
+
+
 def _read(path: str) -> str | None:
     try:
-        with tf.io.gfile.GFile(path, "r") as file:
-            return file.read()
+        return tf_utils.read_file_to_string(path)
     except tf.errors.NotFoundError:
         return None
 
 
-def _describe(handle: str, directory: str) -> None:
+def _describe(handle: str, module_dir: str) -> None:
     text = (
         f"Module: {handle}\nDownload Time: {datetime.datetime.now()}\n"
         f"Downloader Hostname: {socket.gethostname()} (PID:{os.getpid()})"
     )
-    storage.write_atomically(f"{directory}.descriptor.txt", text, overwrite=True)
+    tf_utils.atomic_write_string_to_file(descriptor_filename(module_dir), text, overwrite=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from compat.hub import stateful, tensor_info
+from compat.hub import stateful, tf_utils
 from migrate.graph import index as graph_index
 
 _PREFIX = b"loc:@"
@@ -92,7 +92,7 @@ def _rewrite_op(graph: Any, op: Any, classes: list[bytes], rules: Mapping[bytes,
             new_groups, new_reason = rule.conflict
             raise ValueError(
                 f"Failed to rewrite colocation constraints while applying hub.Module:\n"
-                f"node {op.name!r} has the constraint {value!r}, which may become {rule.groups!r} vs {new_groups!r}: "
+                f"node {op.name!r} has the constraint {value!r} that may become {rule.groups!r} vs {new_groups!r}: "
                 f"{rule.reason} and {new_reason}.\n"
                 "Publish the module with inputs that are outputs of different ops, or without tf.colocate_with on "
                 "the op behind them."
@@ -145,7 +145,7 @@ def find_signature_inputs_from_multivalued_ops(inputs: Mapping[str, Any]) -> str
     for key, value in sorted(inputs.items()):
         if isinstance(value, tf.SparseTensor):
             parts += [(f"{key}.{name}", getattr(value, name)) for name in ("indices", "values", "dense_shape")]
-        elif tensor_info.is_composite_tensor(value):
+        elif tf_utils.is_composite_tensor(value):
             tensors = tf.nest.flatten(value, expand_composites=True)
             parts += [(f"{key}.component_{number}", tensor) for number, tensor in enumerate(tensors)]
         else:

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
-from compat.hub import advice, colocation, tensor_info, variants
+from compat.hub import advice, colocation, saved_model_lib, tf_utils
 
 _KEY = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*\Z")
 
@@ -38,7 +38,7 @@ def create_module_spec(
 
     advice.advise("create_module_spec")
     report_tags = bool(tags_and_args)
-    variant_set = variants.VariantSet()
+    handler = saved_model_lib.SavedModelHandler()
     for tags, arguments in tags_and_args or [(set(), {})]:
         with tf.Graph().as_default() as graph:
             with tf.compat.v1.variable_scope("", use_resource=True):
@@ -48,8 +48,8 @@ def create_module_spec(
         error = colocation.find_state_op_colocation_error(graph, tags if report_tags else None)
         if error:
             raise ValueError(error)
-        variant_set.add_graph(graph, tags)
-    return native_module.NativeModuleSpec(variant_set, checkpoint_path=None)
+        handler.add_graph_copy(graph, tags)
+    return native_module.NativeModuleSpec(handler, checkpoint_path=None)
 
 
 def add_signature(name: str | None = None, inputs: Any = None, outputs: Any = None) -> None:
@@ -73,7 +73,7 @@ def add_signature(name: str | None = None, inputs: Any = None, outputs: Any = No
     error = colocation.find_signature_input_colocation_error(key, sides[0])
     if error:
         raise ValueError(error)
-    variants.declare_signature(key, *sides)
+    saved_model_lib.add_signature(key, *sides)
 
 
 def _as_dict(value: Any) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def _as_dict(value: Any) -> dict[str, Any]:
 
 
 def _check_types(signature: str, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
-    supported = tensor_info.SUPPORTED_ARGUMENT_TYPES
+    supported = tf_utils.SUPPORTED_ARGUMENT_TYPES
     bad = [
         f"  * {side} '{key}' has type {type(value).__name__}"
         for side, values in (("input", inputs), ("output", outputs))
@@ -120,4 +120,4 @@ def attach_bytes(key: str, data: bytes) -> None:
     """
     if not _KEY.match(key):
         raise ValueError(f"hub.attach_message() called with malformed key '{key}'")
-    variants.declare_attachment(key, data)
+    saved_model_lib.attach_bytes(key, data)

@@ -31,7 +31,7 @@ def text_embedding_column(key: Any, module_spec: Any, trainable: bool = False) -
       ValueError: the module does no such thing.
     """
     advice.advise("text_embedding_column")
-    return TextEmbeddingColumn(key=key, module_spec_path=module_spec, trainable=trainable)
+    return _TextEmbeddingColumn(key=key, module_spec_path=module_spec, trainable=trainable)
 
 
 def image_embedding_column(key: Any, module_spec: Any, image_size: Any = None) -> Any:
@@ -47,7 +47,7 @@ def image_embedding_column(key: Any, module_spec: Any, image_size: Any = None) -
     """
     advice.advise("image_embedding_column")
     size = tuple(image_size) if isinstance(image_size, list) else image_size  # A column must be hashable.
-    return ImageEmbeddingColumn(key=key, module_spec_path=module_spec, image_size=size)
+    return _ImageEmbeddingColumn(key=key, module_spec_path=module_spec, image_size=size)
 
 
 def sparse_text_embedding_column(
@@ -70,7 +70,7 @@ def sparse_text_embedding_column(
     _check_text_embedding(spec)
     if combiner not in _COMBINERS:
         raise ValueError(f"combiner must be 'mean', 'sqrtn' or 'sum': {combiner!r}")
-    return SparseTextEmbeddingColumn(
+    return _SparseTextEmbeddingColumn(
         key=key, combiner=combiner, module_spec=spec, default_value=default_value, trainable=trainable
     )
 
@@ -120,7 +120,9 @@ class _ModuleColumn(columns_v1._DenseColumn, columns_v2.DenseColumn):
     def _get_config(self) -> dict[str, Any]:
         path = self.module_spec_path  # type: ignore[attr-defined]
         if not isinstance(path, str):
-            raise NotImplementedError(f"A column has a config only if its module_spec is a string, not {type(path)}.")
+            raise NotImplementedError(
+                f"Can only generate a config of a column whose module_spec is a string, not {type(path)}."
+            )
         return dict(zip(self._fields, self, strict=True))  # type: ignore[attr-defined, call-overload]
 
     get_config = _get_config
@@ -136,7 +138,7 @@ class _TextFields(NamedTuple):
     trainable: bool
 
 
-class TextEmbeddingColumn(_ModuleColumn, _TextFields):
+class _TextEmbeddingColumn(_ModuleColumn, _TextFields):
     """Made by text_embedding_column()."""
 
     def __init__(self, key: Any, module_spec_path: Any, trainable: bool) -> None:
@@ -170,7 +172,7 @@ class _ImageFields(NamedTuple):
     image_size: tuple[int, int] | None
 
 
-class ImageEmbeddingColumn(_ModuleColumn, _ImageFields):
+class _ImageEmbeddingColumn(_ModuleColumn, _ImageFields):
     """Made by image_embedding_column(). Its module never trains."""
 
     def __init__(self, key: Any, module_spec_path: Any, image_size: Any) -> None:
@@ -202,7 +204,7 @@ class _SparseTextFields(NamedTuple):
     trainable: bool
 
 
-class SparseTextEmbeddingColumn(_ModuleColumn, _SparseTextFields):
+class _SparseTextEmbeddingColumn(_ModuleColumn, _SparseTextFields):
     """Made by sparse_text_embedding_column()."""
 
     @property

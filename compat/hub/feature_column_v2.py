@@ -20,7 +20,7 @@ def text_embedding_column_v2(key: Any, module_path: str, output_key: str | None 
       trainable: whether the model trains along.
     """
     advice.advise("text_embedding_column_v2")
-    return TextEmbeddingColumnV2(key=key, module_path=module_path, output_key=output_key, trainable=trainable)
+    return _TextEmbeddingColumnV2(key=key, module_path=module_path, output_key=output_key, trainable=trainable)
 
 
 class _Fields(NamedTuple):
@@ -30,7 +30,7 @@ class _Fields(NamedTuple):
     trainable: bool
 
 
-class TextEmbeddingColumnV2(columns_v2.DenseColumn, _Fields):
+class _TextEmbeddingColumnV2(columns_v2.DenseColumn, _Fields):
     """Made by text_embedding_column_v2()."""
 
     @property

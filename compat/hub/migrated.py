@@ -28,6 +28,16 @@ def is_migrated(path: str) -> bool:
     return tf.io.gfile.exists(os.path.join(path, _RECORD)) and not tf.io.gfile.exists(os.path.join(path, _HUB_FILE))
 
 
+class Loader:
+    """Directory of a migrated model -> ModuleSpec, for registry.loader."""
+
+    def is_supported(self, path: str) -> bool:
+        return is_migrated(path)
+
+    def __call__(self, path: str) -> MigratedModuleSpec:
+        return MigratedModuleSpec(path)
+
+
 class MigratedModuleSpec(module_spec.ModuleSpec):
     """A ModuleSpec over a migrated model."""
 

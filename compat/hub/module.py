@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from compat.hub import advice, module_spec, resolver, tensor_info, variables
+from compat.hub import advice, module_spec, registry, tensor_info, variables
 
 
 def as_module_spec(spec: Any) -> module_spec.ModuleSpec:
@@ -39,12 +40,7 @@ def load_module_spec(path: str) -> module_spec.ModuleSpec:
 
 
 def _load_spec(handle: str) -> module_spec.ModuleSpec:
-    from compat.hub import migrated, native_module  # Both need this module's callers only.
-
-    path = resolver.resolve(handle)
-    if migrated.is_migrated(path):
-        return migrated.MigratedModuleSpec(path)
-    return native_module.Loader()(path)
+    return registry.loader(registry.resolver(tf.compat.as_str_any(handle)))
 
 
 def export_module_spec(spec: Any, path: str, checkpoint_path: str, name_transform_fn: Callable[[str], str]) -> None:
@@ -172,6 +168,46 @@ class Module:
         return variables.flatten_variable_map(self.variable_map)
 
 
+@contextlib.contextmanager
+def eval_function_for_module(spec: Any, tags: Iterable[str] | None = None) -> Iterator[Callable[..., Any]]:
+    """Yields a function with the arguments of `Module.__call__` that takes and returns values, not tensors.
+
+    The module lives in a graph and a session of its own, which end with the context. All signatures are built.
+
+    Args:
+      spec: ModuleSpec, or a handle for `load_module_spec`.
+      tags: of the graph variant.
+
+    Raises:
+      ValueError: there is no such graph variant.
+    """
+    advice.advise("eval_function_for_module", stacklevel=4)
+    outer = tf.compat.v1.get_default_graph()
+    with tf.Graph().as_default():
+        instance = Module(spec, tags=tags)
+        fed: dict[str, dict[str, Any]] = {}
+        fetched: dict[str, dict[str, Any]] = {}
+        for signature in instance.get_signature_names():
+            # Inputs of two signatures can bear the same name; a scope cannot hold ":".
+            with tf.compat.v1.variable_scope(signature.replace(":", "_")):
+                infos = instance.get_input_info_dict(signature)
+                fed[signature] = {key: _make_placeholder(info, key) for key, info in infos.items()}
+                fetched[signature] = instance(fed[signature], signature=signature, as_dict=True)
+        with tf.compat.v1.train.SingularMonitoredSession() as session:
+
+            def evaluate(
+                inputs: Any = None, _sentinel: None = None, signature: str | None = None, as_dict: bool | None = None
+            ) -> Any:
+                """Applies a signature to values."""
+                key = signature or "default"
+                values = _prepare_dict_inputs(inputs, fed[key])
+                outputs = _prepare_outputs(fetched[key], as_dict)
+                return session.run(outputs, {fed[key][name]: value for name, value in values.items()})
+
+            with outer.as_default():
+                yield evaluate
+
+
 def _is_inside(graph: Any, outer: Any) -> bool:
     """Whether `graph` is `outer`, or the graph of a function that is being built inside it."""
     while graph is not None and graph is not outer:
@@ -233,7 +269,7 @@ def _prepare_dict_inputs(inputs: Any, infos: Mapping[str, Any]) -> dict[str, Any
 
 
 def _convert_dict_inputs(inputs: Any, infos: Mapping[str, Any]) -> dict[str, Any]:
-    return tensor_info.convert_inputs(_prepare_dict_inputs(inputs, infos), infos)
+    return tensor_info.convert_dict_to_compatible_tensor(_prepare_dict_inputs(inputs, infos), infos)
 
 
 def _prepare_outputs(outputs: dict[str, Any], as_dict: bool | None) -> Any:
@@ -247,3 +283,14 @@ def _prepare_outputs(outputs: dict[str, Any], as_dict: bool | None) -> Any:
     if "default" not in outputs:
         raise TypeError("There is no output named 'default'. Use as_dict=True.")
     return outputs["default"]
+
+
+def _make_placeholder(info: Any, name: str) -> Any:
+    if info.is_sparse:
+        shape = info.get_shape()
+        # sparse_placeholder takes an unknown rank as None only.
+        return tf.compat.v1.sparse_placeholder(info.dtype, None if shape.rank is None else shape.as_list(), name)
+    specs = tf.nest.flatten(info.type_spec, expand_composites=True)
+    names = [name] if len(specs) == 1 else [f"{name}.component_{number}" for number in range(len(specs))]
+    tensors = [tf.compat.v1.placeholder(s.dtype, s.shape, n) for s, n in zip(specs, names, strict=True)]
+    return tf.nest.pack_sequence_as(info.type_spec, tensors, expand_composites=True)

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
-from compat.hub import instance, module_spec, protos, storage, tensor_info, variants
+from compat.hub import instance, module_spec, protos, saved_model_lib, tensor_info, tf_utils
 
 # Names that TF1-era code takes from this module.
 from compat.hub.colocation import find_signature_inputs_from_multivalued_ops  # noqa: F401
@@ -33,7 +33,7 @@ SUPPORTED_COLLECTIONS = frozenset(
         _Keys.ASSET_FILEPATHS,
         _Keys.COND_CONTEXT,
         _Keys.WHILE_CONTEXT,
-        variants.ATTACHMENTS,
+        saved_model_lib.ATTACHMENT_COLLECTION_SAVED,
     }
 )
 
@@ -49,27 +49,27 @@ def get_unsupported_collections(used_collection_keys: Iterable[str]) -> list[str
 class NativeModuleSpec(module_spec.ModuleSpec):
     """A ModuleSpec over MetaGraphs."""
 
-    def __init__(self, variant_set: variants.VariantSet, checkpoint_path: str | None) -> None:
-        """Takes over `variant_set`.
+    def __init__(self, handler: saved_model_lib.SavedModelHandler, checkpoint_path: str | None) -> None:
+        """Takes over `handler`.
 
         Args:
-          variant_set: the graph variants.
+          handler: the graph variants.
           checkpoint_path: prefix of the checkpoint that initialises the variables; None: their own initialisers.
 
         Raises:
           ValueError: tags are used twice, or a graph has a collection that a module cannot have.
         """
-        _check_unique_tags(variant_set.get_tags())
-        _check_collections(variant_set)
-        self._variants = variant_set
+        _check_unique_tags(handler.get_tags())
+        _check_collections(handler)
+        self._handler = handler
         self._checkpoint_path = checkpoint_path
-        self._attachments = {tags: variant_set.get_attachments(tags) for tags in variant_set.get_tags()}
+        self._attachments = {tags: handler.get_attached_bytes_map(tags) for tags in handler.get_tags()}
 
     def get_tags(self) -> list[frozenset[str]]:
-        return self._variants.get_tags()
+        return self._handler.get_tags()
 
     def get_signature_names(self, tags: Iterable[str] | None = None) -> list[str]:
-        return list(self._variants.get_meta_graph(tags).signature_def)
+        return list(self._handler.get_meta_graph(tags).signature_def)
 
     def get_input_info_dict(self, signature: str | None = None, tags: Iterable[str] | None = None) -> dict[str, Any]:
         return tensor_info.parse_tensor_info_map(self._get_signature_def(signature, tags).inputs)
@@ -78,7 +78,7 @@ class NativeModuleSpec(module_spec.ModuleSpec):
         return tensor_info.parse_tensor_info_map(self._get_signature_def(signature, tags).outputs)
 
     def _get_signature_def(self, signature: str | None, tags: Iterable[str] | None) -> Any:
-        definitions = self._variants.get_meta_graph(tags).signature_def
+        definitions = self._handler.get_meta_graph(tags).signature_def
         name = "default" if signature is None else signature
         if name not in definitions:
             raise ValueError(
@@ -92,7 +92,7 @@ class NativeModuleSpec(module_spec.ModuleSpec):
     def _create_impl(self, name: str, trainable: bool, tags: Iterable[str] | None) -> module_spec.ModuleImpl:
         return instance.NativeModuleImpl(
             write_module=self._export,
-            meta_graph=self._variants.get_meta_graph(tags),
+            meta_graph=self._handler.get_meta_graph(tags),
             trainable=trainable,
             checkpoint_path=self._checkpoint_path,
             name=name,
@@ -101,9 +101,11 @@ class NativeModuleSpec(module_spec.ModuleSpec):
     def _export(self, path: str, save_variables: Callable[[str], None]) -> None:
         """Writes the module's directory; `tfhub_module.pb` comes last, so an unfinished one is no module."""
         path = tf.compat.as_str_any(path)
-        self._variants.write(path, save_variables)
+        self._handler.export(path, save_variables)
         definition = protos.ModuleDef(format=protos.ModuleDef.FORMAT_V3)
-        storage.write_atomically(get_module_proto_path(path), definition.SerializeToString(), overwrite=False)
+        tf_utils.atomic_write_string_to_file(
+            get_module_proto_path(path), definition.SerializeToString(), overwrite=False
+        )
         logging.info("Exported TF-Hub module to: %s", path)
 
 
@@ -115,8 +117,8 @@ def _check_unique_tags(tag_sets: Iterable[frozenset[str]]) -> None:
         seen.add(tags)
 
 
-def _check_collections(variant_set: variants.VariantSet) -> None:
-    used = {key for meta_graph in variant_set.meta_graphs for key in meta_graph.collection_def}
+def _check_collections(handler: saved_model_lib.SavedModelHandler) -> None:
+    used = {key for meta_graph in handler.meta_graphs for key in meta_graph.collection_def}
     unsupported = sorted(get_unsupported_collections(used))
     if unsupported:
         raise ValueError(
@@ -149,4 +151,4 @@ class Loader:
         unsupported = sorted(set(definition.required_features) - _SUPPORTED_FEATURES)
         if unsupported:
             raise ValueError(f"Unsupported features: {unsupported!r}")
-        return NativeModuleSpec(variants.read_variants(path), variants.get_variables_path(path))
+        return NativeModuleSpec(saved_model_lib.load(path), saved_model_lib.get_variables_path(path))

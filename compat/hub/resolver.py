@@ -1,134 +1,158 @@
-"""Handle -> path of a directory: local paths, file://, what tf.io.gfile opens, and http(s) through a cache.
+"""Handle -> path of a directory: settings, local and remote paths, and what all resolvers of URLs have in common.
 
 The protocol of https://www.tensorflow.org/hub/hosting: `<url>?tf-hub-format=compressed` answers a tar archive
-whose root is the model's directory; `...=uncompressed` answers 303 with a gs:// location in its body.
+whose root is the model's directory (compressed_module_resolver.py); `...=uncompressed` answers 303 with a gs://
+location in its body (uncompressed_module_resolver.py).
 """
 
 from __future__ import annotations
 
-import hashlib
+import abc
+import enum
 import os
 import ssl
 import tempfile
-import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 from absl import flags, logging
 
-from compat.hub import archive, cache
+# Names that TF1-era code takes from this module.
+from compat.hub.cache import atomic_download, lock_filename  # noqa: F401
+from compat.hub.cache import descriptor_filename as _module_descriptor_file  # noqa: F401
+from compat.hub.cache import lock_contents as _lock_file_contents  # noqa: F401
+from compat.hub.cache import lock_filename as _lock_filename  # noqa: F401
+from compat.hub.cache import measure_directory as _dir_size  # noqa: F401
+from compat.hub.cache import measure_download as _locked_tmp_dir_size  # noqa: F401
+from compat.hub.cache import read_identity as _task_uid_from_lock_file  # noqa: F401
+from compat.hub.cache import temp_download_dir as _temp_download_dir  # noqa: F401
+from compat.hub.cache import wait_for_lock as _wait_for_lock_to_disappear  # noqa: F401
 
-CACHE_DIR = "TFHUB_CACHE_DIR"
-LOAD_FORMAT = "TFHUB_MODEL_LOAD_FORMAT"
-DISABLE_CERT_VALIDATION = "TFHUB_DISABLE_CERT_VALIDATION"
-_LOCK_TIMEOUT_SECONDS = 10 * 60.0
-_ARCHIVES = (".tar", ".tar.gz", ".tgz")
-_LOAD_FORMATS = ("AUTO", "COMPRESSED", "UNCOMPRESSED")
-
-
-def resolve(handle: str) -> str:
-    """The directory that a handle names; downloads it where it is not local.
-
-    Args:
-      handle: a path, a file:// URL, a location that tf.io.gfile opens (gs://, s3://, ram://), a gs:// archive, or
-        an http(s):// URL.
-
-    Raises:
-      OSError: there is nothing there, or the download is no valid archive (urllib's errors are OSErrors, too).
-      ValueError: the archive holds what it must not hold, or a setting is unknown.
-    """
-    handle = tf.compat.as_str_any(handle)
-    if handle.startswith(("http://", "https://")):
-        return _resolve_http(handle)
-    if handle.startswith("gs://") and handle.endswith(_ARCHIVES):
-        return _fetch(handle, lambda target: _unpack_file(handle, target))
-    path = handle
-    if handle.startswith("file://"):
-        path = urllib.request.url2pathname(urllib.parse.urlparse(handle).path)
-    if not tf.io.gfile.exists(path):
-        raise OSError(f"{handle} does not exist.")
-    return path
+_TFHUB_CACHE_DIR = "TFHUB_CACHE_DIR"
+_TFHUB_MODEL_LOAD_FORMAT = "TFHUB_MODEL_LOAD_FORMAT"
+_TFHUB_DISABLE_CERT_VALIDATION = "TFHUB_DISABLE_CERT_VALIDATION"
 
 
-def get_cache_dir() -> str:
-    """TFHUB_CACHE_DIR; without it a folder that lasts as long as the system's temporary files."""
-    return _find_setting(CACHE_DIR) or os.path.join(tempfile.gettempdir(), "tfhub_modules")
+class ModelLoadFormat(enum.Enum):
+    """How models behind URLs are read."""
+
+    COMPRESSED = "COMPRESSED"  # Downloaded and unpacked into the cache.
+    UNCOMPRESSED = "UNCOMPRESSED"  # Read where they lie, in a bucket.
+    AUTO = "AUTO"  # COMPRESSED.
+
+
+def _define_flags() -> None:
+    """The flags of tensorflow_hub, which is imported later or never: `allow_override` lets it define them again."""
+    for name, text in (
+        (_TFHUB_CACHE_DIR, "Folder for downloaded modules; else one among the system's temporary files."),
+        (
+            _TFHUB_MODEL_LOAD_FORMAT,
+            "COMPRESSED: unpack models behind URLs into the cache. UNCOMPRESSED: read them "
+            "from their bucket. AUTO: COMPRESSED.",
+        ),
+    ):
+        if name.lower() not in flags.FLAGS:
+            flags.DEFINE_string(name.lower(), None, text, allow_override=True)
+
+
+_define_flags()
 
 
 def _find_setting(name: str) -> str:
-    """The environment variable, else the absl flag of that name.
+    """The environment variable, else the flag of that name; a flag can be read before the flags are parsed."""
+    return os.environ.get(name) or flags.FLAGS[name.lower()].value or ""
 
-    tensorflow_hub defines the flags when it is imported, and nobody may define them twice: so they are only read.
+
+def tfhub_cache_dir(default_cache_dir: str | None = None, use_temp: bool = False) -> str | None:
+    """The folder for downloads: TFHUB_CACHE_DIR, else --tfhub_cache_dir, else the default.
+
+    Args:
+      default_cache_dir: where neither is set.
+      use_temp: whether a folder that lasts as long as the system's temporary files stands in for no default.
     """
-    flag = name.lower()
-    return os.environ.get(name) or (flags.FLAGS[flag].value if flag in flags.FLAGS else None) or ""
+    found = _find_setting(_TFHUB_CACHE_DIR) or default_cache_dir
+    return found or (os.path.join(tempfile.gettempdir(), "tfhub_modules") if use_temp else None)
 
 
-def _fetch(handle: str, fill: Callable[[str], None]) -> str:
-    key = hashlib.sha1(handle.encode(), usedforsecurity=False).hexdigest()
-    return cache.fetch_once(handle, os.path.join(get_cache_dir(), key), fill, _LOCK_TIMEOUT_SECONDS)
-
-
-def _resolve_http(handle: str) -> str:
-    load_format = _find_setting(LOAD_FORMAT) or "AUTO"
-    if load_format not in _LOAD_FORMATS:
-        raise ValueError(f"{LOAD_FORMAT} is {load_format!r}, expected one of {', '.join(_LOAD_FORMATS)}")
-    if load_format == "UNCOMPRESSED":
-        location = _request_location(handle)
-        if not tf.io.gfile.exists(location):
-            raise OSError(f"{location} does not exist.")
-        return location
-    return _fetch(handle, lambda target: _unpack_url(handle, target))
-
-
-def _unpack_file(path: str, target: str) -> None:
-    with tf.io.gfile.GFile(path, "rb") as file:
-        archive.extract_archive(file, target, where=path)
-
-
-def _unpack_url(handle: str, target: str) -> None:
-    with _open(_add_query(handle, "compressed")) as response:
-        length = response.headers.get("Content-Length")
-        archive.extract_archive(response, target, where=handle, length=int(length) if length else None)
-
-
-def _add_query(handle: str, value: str) -> str:
-    parsed = urllib.parse.urlparse(handle)
-    query = [*urllib.parse.parse_qsl(parsed.query), ("tf-hub-format", value)]
-    return urllib.parse.urlunparse(parsed._replace(query=urllib.parse.urlencode(query)))
-
-
-def _open(url: str, handlers: tuple[Any, ...] = ()) -> Any:
-    context = ssl.create_default_context()
-    if os.environ.get(DISABLE_CERT_VALIDATION) == "true":
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        logging.warning("Certificates are not checked: %s is set.", DISABLE_CERT_VALIDATION)
-    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), *handlers)
-    return opener.open(urllib.request.Request(url))
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        return None
-
-
-def _request_location(handle: str) -> str:
-    """Asks where the uncompressed model lies.
+def model_load_format() -> str:
+    """TFHUB_MODEL_LOAD_FORMAT, else --tfhub_model_load_format, else "AUTO".
 
     Raises:
-      ValueError: the answer is not 303 with a gs:// location.
+      ValueError: it names no ModelLoadFormat.
     """
-    try:
-        with _open(_add_query(handle, "uncompressed"), (_NoRedirect(),)) as response:
-            code, body = response.status, ""
-    except urllib.error.HTTPError as error:
-        code, body = error.code, error.read().decode().strip()
-    if code != 303:
-        raise ValueError(f"Expected 303 See other HTTP response but received code {code}")
-    if not body.startswith("gs://"):
-        raise ValueError(f"Expected server to return a GCS location but received {body}")
-    return body
+    found = _find_setting(_TFHUB_MODEL_LOAD_FORMAT) or ModelLoadFormat.AUTO.value
+    if found not in ModelLoadFormat.__members__:
+        known = ", ".join(ModelLoadFormat.__members__)
+        raise ValueError(f"{_TFHUB_MODEL_LOAD_FORMAT} is {found!r}, expected one of {known}")
+    return found
+
+
+class Resolver(abc.ABC):
+    """What registry.resolver takes."""
+
+    @abc.abstractmethod
+    def is_supported(self, handle: str) -> bool:
+        """Whether the handle looks like one for this resolver; nothing is opened."""
+
+    @abc.abstractmethod
+    def __call__(self, handle: str) -> str:
+        """The path of a directory that tf.io.gfile can open."""
+
+
+class PathResolver(Resolver):
+    """Local paths, file:// URLs, and locations that tf.io.gfile opens (gs://, s3://, ram://)."""
+
+    def is_supported(self, handle: str) -> bool:
+        """The last of all resolvers: it accepts any handle and then says what is wrong with it."""
+        return True
+
+    def __call__(self, handle: str) -> str:
+        """The path.
+
+        Raises:
+          OSError: there is nothing there, or TensorFlow has no such file system here.
+        """
+        path = handle
+        if handle.startswith("file://"):
+            path = urllib.request.url2pathname(urllib.parse.urlparse(handle).path)
+        try:
+            found = tf.io.gfile.exists(path)
+        except tf.errors.UnimplementedError as error:
+            scheme = handle.partition("://")[0]
+            raise OSError(
+                f"{handle} cannot be opened: this TensorFlow has no file system for {scheme}://. Copy the module to a "
+                f"local path, or import a package that brings one (tensorflow-io has s3://) first."
+            ) from error
+        if not found:
+            raise OSError(f"{handle} does not exist.")
+        return path
+
+
+class HttpResolverBase(Resolver):
+    """What resolvers of http:// and https:// have in common."""
+
+    def __init__(self) -> None:
+        self._context: ssl.SSLContext | None = ssl.create_default_context()
+        if os.environ.get(_TFHUB_DISABLE_CERT_VALIDATION) == "true":
+            self._context.check_hostname = False
+            self._context.verify_mode = ssl.CERT_NONE
+            logging.warning("Certificates are not checked: %s is set.", _TFHUB_DISABLE_CERT_VALIDATION)
+
+    def is_http_protocol(self, handle: str) -> bool:
+        return handle.startswith(("http://", "https://"))
+
+    def _append_format_query(self, handle: str, format_query: tuple[str, str]) -> str:
+        parsed = urllib.parse.urlparse(handle)
+        query = [*urllib.parse.parse_qsl(parsed.query), format_query]
+        return urllib.parse.urlunparse(parsed._replace(query=urllib.parse.urlencode(query)))
+
+    def _set_url_context(self, context: ssl.SSLContext | None) -> None:
+        """Takes certificates of one's own; None: urllib's default."""
+        self._context = context
+
+    def _call_urlopen(self, request: Any) -> Any:
+        if self._context is None:
+            return urllib.request.urlopen(request)
+        return urllib.request.urlopen(request, context=self._context)

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from compat.hub import advice, native_module, variants
+from compat.hub import advice, native_module, saved_model_lib
 
 # A module initialises its variables and tables by their collections, and the training step is not part of it.
 _ALWAYS_DROPPED = (
@@ -36,9 +36,9 @@ def create_module_spec_from_saved_model(saved_model_path: str, drop_collections:
     """
     advice.advise("create_module_spec_from_saved_model")
     path = tf.compat.as_str_any(saved_model_path)
-    variant_set = variants.read_variants(path)
+    handler = saved_model_lib.load(path)
     dropped = {*_ALWAYS_DROPPED, *(drop_collections or ())}
-    for meta_graph in variant_set.meta_graphs:
+    for meta_graph in handler.meta_graphs:
         for key in dropped & set(meta_graph.collection_def):
             del meta_graph.collection_def[key]
-    return native_module.NativeModuleSpec(variant_set, variants.get_variables_path(path))
+    return native_module.NativeModuleSpec(handler, saved_model_lib.get_variables_path(path))

@@ -1,33 +1,14 @@
-"""Files and folders of modules, wherever tf.io.gfile can open them."""
+"""Paths of modules, wherever tf.io.gfile can open them."""
 
 from __future__ import annotations
 
 import os
 import posixpath
-import uuid
-
-import tensorflow as tf
 
 
 def is_remote(path: str) -> bool:
     """Whether `path` names a file system of TensorFlow (gs://, s3://, ram://) and not the local one."""
     return "://" in path
-
-
-def write_atomically(path: str, content: bytes | str, *, overwrite: bool) -> None:
-    """Writes a whole file: readers see the old one, none, or the new one, but never a part.
-
-    Raises:
-      tf.errors.AlreadyExistsError: the file exists, and `overwrite` is False.
-    """
-    temporary = f"{path}.tmp{uuid.uuid4().hex}"
-    with tf.io.gfile.GFile(temporary, "wb") as file:
-        file.write(content)
-    try:
-        tf.io.gfile.rename(temporary, path, overwrite)
-    except tf.errors.OpError:
-        tf.io.gfile.remove(temporary)
-        raise
 
 
 def join_inside(folder: str, name: str) -> str:

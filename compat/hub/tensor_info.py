@@ -12,8 +12,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import struct_pb2
 from tensorflow.python.saved_model import nested_structure_coder
 
-# What a signature may take and return. Other composite tensors can be read from a file, but not applied.
-SUPPORTED_ARGUMENT_TYPES: tuple[type, ...] = (tf.Tensor, tf.SparseTensor, tf.RaggedTensor)
+from compat.hub import tf_utils
 
 
 class ParsedTensorInfo:
@@ -54,7 +53,7 @@ class ParsedTensorInfo:
 
     @property
     def is_supported_type(self) -> bool:
-        return issubclass(self._type_spec.value_type, SUPPORTED_ARGUMENT_TYPES)
+        return issubclass(self._type_spec.value_type, tf_utils.SUPPORTED_ARGUMENT_TYPES)
 
     def __repr__(self) -> str:
         if isinstance(self._type_spec, tf.TensorSpec | tf.SparseTensorSpec):
@@ -62,18 +61,6 @@ class ParsedTensorInfo:
         else:
             details = f"type_spec={self._type_spec}"
         return f"<hub.ParsedTensorInfo {details}>"
-
-
-def is_composite_tensor(value: Any) -> bool:
-    return find_type_spec(value) is not None
-
-
-def find_type_spec(value: Any) -> Any:
-    """The TypeSpec of a composite tensor; None for anything else (a variable has one, but counts as dense)."""
-    if isinstance(value, tf.Tensor | tf.Variable):
-        return None
-    described = getattr(value, "__tf_type_spec__", None)
-    return described() if described is not None else getattr(value, "_type_spec", None)
 
 
 def parse_tensor_info(info: Any) -> ParsedTensorInfo:
@@ -100,7 +87,9 @@ def parse_tensor_info_map(infos: Mapping[str, Any]) -> dict[str, ParsedTensorInf
     return {key: parse_tensor_info(info) for key, info in infos.items()}
 
 
-def convert_inputs(values: Mapping[str, Any], targets: Mapping[str, ParsedTensorInfo]) -> dict[str, Any]:
+def convert_dict_to_compatible_tensor(
+    values: Mapping[str, Any], targets: Mapping[str, ParsedTensorInfo]
+) -> dict[str, Any]:
     """Converts the values of a call into tensors that `targets` accept.
 
     Raises:
@@ -113,12 +102,12 @@ def convert_inputs(values: Mapping[str, Any], targets: Mapping[str, ParsedTensor
 def _convert_input(key: str, value: Any, target: ParsedTensorInfo) -> Any:
     prefix = f"Can't convert {key!r}"
     tensor = value
-    if not is_composite_tensor(value):
+    if not tf_utils.is_composite_tensor(value):
         try:
             tensor = tf.compat.v1.convert_to_tensor_or_indexed_slices(value, target.dtype)
         except TypeError as error:
             raise TypeError(f"{prefix}: {error}") from error
-    given = find_type_spec(tensor) or tf.TensorSpec.from_tensor(tensor)
+    given = tf_utils.get_composite_tensor_type_spec(tensor) or tf.TensorSpec.from_tensor(tensor)
     wanted = target.type_spec
     if not ParsedTensorInfo.from_type_spec(given).is_supported_type:
         raise ValueError(
@@ -130,6 +119,13 @@ def _convert_input(key: str, value: Any, target: ParsedTensorInfo) -> Any:
     if not given.is_compatible_with(wanted):
         raise TypeError(f"{prefix}: Got {given}. Expected {wanted}.")
     return tensor
+
+
+def tensor_info_proto_maps_match(map_a: Mapping[str, Any], map_b: Mapping[str, Any]) -> bool:
+    """Whether two maps of TensorInfos have the same keys, kinds, dtypes and shapes, under whatever names."""
+    parsed = (parse_tensor_info_map(map_a), parse_tensor_info_map(map_b))
+    first, second = ({key: info.type_spec for key, info in infos.items()} for infos in parsed)
+    return first == second
 
 
 def component_names(info: Any) -> list[str]:

@@ -151,7 +151,7 @@ def test_modules_with_functional_control_flow():
         hub.add_signature(inputs=x, outputs=tf.cond(x > 0, lambda: y, lambda: -y))
 
     spec = hub.create_module_spec(module_fn)
-    assert any(node.op in ("While", "StatelessWhile") for node in spec._variants.get_meta_graph().graph_def.node)
+    assert any(node.op in ("While", "StatelessWhile") for node in spec._handler.get_meta_graph().graph_def.node)
     with tf.Graph().as_default():
         instance = hub.Module(spec, trainable=True)
         x = tf.constant(-2.0)
@@ -261,11 +261,11 @@ def test_two_instances_have_two_tables():
 def test_versions_that_are_none():
     """Early builds wrote "0.12.head", which TF 2.21's importer cannot parse."""
     spec = hub.create_module_spec(_square)
-    spec._variants.get_meta_graph().meta_info_def.tensorflow_version = "0.12.head"
+    spec._handler.get_meta_graph().meta_info_def.tensorflow_version = "0.12.head"
     with tf.Graph().as_default():
         instance = hub.Module(spec)
         assert _run(instance({"x": tf.constant(3, tf.int64), "unused": tf.constant(0, tf.int64)})) == 9
-    assert spec._variants.get_meta_graph().meta_info_def.tensorflow_version == "0.12.head"
+    assert spec._handler.get_meta_graph().meta_info_def.tensorflow_version == "0.12.head"
 
 
 def test_ops_that_tensorflow_dropped():
@@ -277,7 +277,7 @@ def test_ops_that_tensorflow_dropped():
         hub.add_signature(inputs=x, outputs=tf.raw_ops.Bucketize(input=x, boundaries=[0.0], name="buckets"))
 
     spec = hub.create_module_spec(module_fn)
-    meta_graph = spec._variants.get_meta_graph()
+    meta_graph = spec._handler.get_meta_graph()
     (node,) = (node for node in meta_graph.graph_def.node if node.name == "buckets")
     node.op = "BucketizeWithInputBoundaries"
     node.input.append("limits")

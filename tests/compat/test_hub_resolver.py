@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from compat import hub
-from compat.hub import archive, cache, storage
+from compat.hub import cache, file_utils, storage
 
 MODULE = pathlib.Path(__file__).resolve().parents[2] / "testdata" / "zoo" / "hub_dense_l2" / "model"
 
@@ -110,7 +110,7 @@ def test_a_module_is_fetched_once_and_cached_by_its_handle(cache_dir):
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2"])
 def test_kinds_of_archives(mode, tmp_path):
-    archive.extract_archive(io.BytesIO(_tar(mode)), str(tmp_path / "out"), where="it")
+    file_utils.extract_archive(io.BytesIO(_tar(mode)), str(tmp_path / "out"), where="it")
     assert (tmp_path / "out" / "tfhub_module.pb").read_bytes() == b"\x08\x03"
 
 
@@ -143,7 +143,6 @@ def _member(name, kind=tarfile.REGTYPE, link=""):
     [
         _member("../evil"),
         _member("assets/../../evil"),
-        _member("/evil"),
         _member("a\\..\\..\\evil"),
         _member("link", tarfile.SYMTYPE, "/etc"),
         _member("link", tarfile.LNKTYPE, "saved_model.pb"),
@@ -163,11 +162,11 @@ def test_hostile_members_are_refused(info, cache_dir):
 def test_bombs_are_refused(tmp_path):
     body = _tar(members=[(_member(f"f{i}"), bytes(1000)) for i in range(20)])
     with pytest.raises(ValueError, match="9999 bytes"):
-        archive.extract_archive(io.BytesIO(body), str(tmp_path / "a"), where="it", max_bytes=9999)
+        file_utils.extract_archive(io.BytesIO(body), str(tmp_path / "a"), where="it", max_bytes=9999)
     with pytest.raises(ValueError, match="10 files"):
-        archive.extract_archive(io.BytesIO(body), str(tmp_path / "b"), where="it", max_members=10)
+        file_utils.extract_archive(io.BytesIO(body), str(tmp_path / "b"), where="it", max_members=10)
     with pytest.raises(OSError, match="no file"):
-        archive.extract_archive(
+        file_utils.extract_archive(
             io.BytesIO(_tar(members=[(_member("d", tarfile.DIRTYPE), b"")])), str(tmp_path / "c"), where="it"
         )
 
@@ -184,28 +183,28 @@ def test_uncompressed_handles_name_a_location(monkeypatch):
         hub.resolve("http://127.0.0.1:9/m/1")
 
 
-def _fill(path):
+def _fill(handle, path):
     pathlib.Path(path, "done").write_text("x")
 
 
 def test_many_at_once_fetch_once(tmp_path):
-    target, calls = str(tmp_path / "c" / "m"), []
+    target, calls = str(tmp_path / "m"), []
 
-    def fill(path):
-        calls.append(path)
+    def fill(handle, path):
+        calls.append(handle)
         time.sleep(0.2)
-        _fill(path)
+        _fill(handle, path)
 
     threads = [
-        threading.Thread(target=cache.fetch_once, args=("h", target, fill, 60.0), kwargs={"poll_seconds": 0.01})
+        threading.Thread(target=cache.atomic_download, args=("h", fill, target, 60.0), kwargs={"poll_seconds": 0.01})
         for _ in range(8)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(calls) == 1
-    assert sorted(os.listdir(tmp_path / "c")) == ["m", "m.descriptor.txt"]
+    assert calls == ["h"]
+    assert sorted(os.listdir(tmp_path)) == ["m", "m.descriptor.txt"]
 
 
 def test_a_dead_owner_loses_its_lock(tmp_path):
@@ -213,8 +212,8 @@ def test_a_dead_owner_loses_its_lock(tmp_path):
     (tmp_path / "m.lock").write_text("host.1.dead")
     (tmp_path / "m.dead.tmp").mkdir()
     started = time.monotonic()
-    assert cache.fetch_once("h", str(target), _fill, 0.2, poll_seconds=0.01) == str(target)
-    assert 0.2 <= time.monotonic() - started < 10
+    assert cache.atomic_download("h", _fill, str(target), 0.2, poll_seconds=0.01) == str(target)
+    assert 0.4 <= time.monotonic() - started < 10
     assert os.listdir(target) == ["done"]
     assert not (tmp_path / "m.lock").exists()
 
@@ -225,7 +224,7 @@ def test_an_owner_that_makes_progress_keeps_its_lock(tmp_path):
     partial.mkdir()
 
     def download():
-        for size in range(1, 8):
+        for size in range(1, 11):
             (partial / "file").write_bytes(bytes(size))
             time.sleep(0.1)
         partial.rename(target)
@@ -233,14 +232,35 @@ def test_an_owner_that_makes_progress_keeps_its_lock(tmp_path):
 
     thread = threading.Thread(target=download)
     thread.start()
-    cache.fetch_once("h", str(target), lambda path: pytest.fail("fetched twice"), 0.4, poll_seconds=0.01)
+    cache.atomic_download("h", lambda *_: pytest.fail("fetched twice"), str(target), 0.3, poll_seconds=0.01)
     thread.join()
     assert os.listdir(target) == ["file"]
 
 
+def test_a_folder_that_someone_emptied_is_filled_again(tmp_path):
+    (tmp_path / "m").mkdir()
+    cache.atomic_download("h", _fill, str(tmp_path / "m"))
+    assert os.listdir(tmp_path / "m") == ["done"]
+
+
+def test_someone_who_took_the_lock_and_was_quicker_wins(tmp_path):
+    """What stands complete is never taken away: a reader may be at it."""
+    target = tmp_path / "m"
+
+    def fill(handle, path):
+        target.mkdir()
+        (target / "theirs").write_text("x")
+        (tmp_path / "m.lock").write_text("host.2.other")
+        _fill(handle, path)
+
+    cache.atomic_download("h", fill, str(target))
+    assert os.listdir(target) == ["theirs"]
+    assert sorted(os.listdir(tmp_path)) == ["m", "m.descriptor.txt", "m.lock"]
+
+
 def test_a_failed_fill_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        cache.fetch_once("h", str(tmp_path / "m"), lambda path: (_ for _ in ()).throw(KeyboardInterrupt), 1.0)
+        cache.atomic_download("h", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt), str(tmp_path / "m"))
     assert os.listdir(tmp_path) == []
 
 
@@ -248,6 +268,20 @@ def test_a_failed_fill_leaves_nothing(tmp_path):
 def test_names_that_lead_elsewhere(name):
     with pytest.raises(ValueError, match="outside"):
         storage.join_inside("/folder", name)
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("", ""), ("./", ""), ("/", ""), ("./f", "/f"), ("a/../f", "/f"), ("/f", "/f"), ("..f", "/..f")],
+)
+def test_members_of_archives_stay_below_the_folder(name, path):
+    assert file_utils.merge_relative_path("gs://cache/m", name) == f"gs://cache/m{path}"
+
+
+@pytest.mark.parametrize("name", ["..", "/../", "a/../../f", "a\\..\\f", "f\0"])
+def test_members_of_archives_that_lead_elsewhere(name):
+    with pytest.raises(ValueError, match="is invalid"):
+        file_utils.merge_relative_path("gs://cache/m", name)
 
 
 def test_names_that_stay():

@@ -1,7 +1,9 @@
 """The graph variants of a module: MetaGraphs in memory, and as a SavedModel directory.
 
 In memory no MetaGraph holds an asset collection: the Const nodes of `asset_filepaths` hold real paths. On disk
-they hold a marker and `saved_model_assets` names the files. `add_graph`, `read_variants` and `write` keep this.
+they hold a marker and `saved_model_assets` names the files. `add_graph_copy`, `load` and `export` keep this.
+
+Names are those of tensorflow_hub.saved_model_lib.
 """
 
 from __future__ import annotations
@@ -14,14 +16,14 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from compat.hub import protos, storage
+from compat.hub import protos, storage, tf_utils
 from migrate import errors
 from migrate.graph import index as graph_index
 from migrate.readers import protos as migrate_protos
 
 _constants = tf.compat.v1.saved_model.constants
 # tensorflow_hub/saved_model_lib.py (0.12): the collection of serialized ModuleAttachments.
-ATTACHMENTS = "hub_module_attachments"
+ATTACHMENT_COLLECTION_SAVED = "hub_module_attachments"
 _ASSET_MARKER = b"SAVEDMODEL-ASSET"
 
 # Keys that are no strings: TF's exporter leaves such collections alone. They live in the module_fn's graph only.
@@ -32,7 +34,7 @@ _ATTACHED = ("__hub_attachments",)
 _LATE_ATTRIBUTES = (("VarHandleOp", "debug_name"),)
 
 
-def declare_signature(key: str, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
+def add_signature(key: str, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
     """Adds a signature to the default graph; a later one of the same key replaces it.
 
     Raises:
@@ -44,12 +46,12 @@ def declare_signature(key: str, inputs: dict[str, Any], outputs: dict[str, Any])
     tf.compat.v1.add_to_collection(_SIGNATURES, (key, definition))
 
 
-def declare_attachment(key: str, data: bytes) -> None:
+def attach_bytes(key: str, data: bytes) -> None:
     """Attaches bytes to the default graph; a later attachment of the same key replaces it."""
     tf.compat.v1.add_to_collection(_ATTACHED, protos.ModuleAttachment(key=key, value=data))
 
 
-class VariantSet:
+class SavedModelHandler:
     """MetaGraphs by tag set."""
 
     def __init__(self, saved_model: Any = None) -> None:
@@ -76,70 +78,85 @@ class VariantSet:
             raise KeyError(f"The module has {count} with tags: {sorted(wanted)!r}")
         return matches[0]
 
-    def get_attachments(self, tags: Iterable[str] | None = None) -> dict[str, bytes]:
-        """Attached bytes by key.
+    def get_meta_graph_copy(self, tags: Iterable[str] | None = None) -> Any:
+        """get_meta_graph, to be changed at will."""
+        return _copy(self.get_meta_graph(tags))
 
-        Raises:
-          ValueError: the collection is malformed.
-        """
-        collections = self.get_meta_graph(tags).collection_def
-        if ATTACHMENTS not in collections:
-            return {}
-        kind = collections[ATTACHMENTS].WhichOneof("kind")
-        if kind != "bytes_list":
-            raise ValueError(f"The collection of attached messages has kind {kind}, expected bytes_list")
-        parsed = map(protos.ModuleAttachment.FromString, collections[ATTACHMENTS].bytes_list.value)
-        return {attachment.key: attachment.value for attachment in parsed}
+    def get_attached_bytes_map(self, tags: Iterable[str] | None = None) -> dict[str, bytes]:
+        """See the function of that name."""
+        return get_attached_bytes_map(self.get_meta_graph(tags))
 
-    def add_graph(self, graph: Any, tags: Iterable[str]) -> None:
-        """Adds a copy of a graph with what `declare_signature` and `declare_attachment` said in it.
+    def add_graph_copy(self, graph: Any, tags: Iterable[str] | None = None) -> None:
+        """Adds a copy of a graph with what `add_signature` and `attach_bytes` said in it.
 
         Raises:
           ValueError: no signature was declared.
         """
         signatures = graph.get_collection(_SIGNATURES)
-        attachments = {item.key: item for item in graph.get_collection(_ATTACHED)}
         if not signatures:
             raise ValueError("No signatures present. Call hub.add_signature(...) at least once in the module_fn.")
-        graph.clear_collection(_SIGNATURES)
-        graph.clear_collection(_ATTACHED)
         # Attributes at their defaults are left out: an older TensorFlow need not know them.
         with graph.as_default():
             meta_graph = tf.compat.v1.train.export_meta_graph(strip_default_attrs=True)
+            for key in [key for key in meta_graph.collection_def if not graph.get_collection_ref(key)]:
+                del meta_graph.collection_def[key]
+            _export_module_attachments(meta_graph)
         _strip_late_attributes(meta_graph.graph_def)
-        meta_graph.meta_info_def.tags.extend(sorted(tags))
+        meta_graph.meta_info_def.tags.extend(sorted(tags or ()))
         for key, definition in signatures:
             meta_graph.signature_def[key].CopyFrom(definition)
-        if attachments:
-            values = [item.SerializeToString() for item in attachments.values()]
-            meta_graph.collection_def[ATTACHMENTS].bytes_list.value.extend(values)
-        self._proto.meta_graphs.append(meta_graph)
+        self.add_meta_graph_copy(meta_graph)
 
-    def write(self, path: str, save_variables: Callable[[str], None]) -> None:
+    def add_meta_graph_copy(self, meta_graph: Any) -> None:
+        self._proto.meta_graphs.add().CopyFrom(meta_graph)
+
+    def export(self, path: str, variables_saver: Callable[[str], None] | None = None) -> None:
         """Writes assets, variables and the proto below `path`.
 
         Args:
           path: directory, made where missing.
-          save_variables: takes the checkpoint prefix and writes the values there.
+          variables_saver: takes the checkpoint prefix and writes the values there; None: there are none.
 
         Raises:
           ValueError: the collection asset_filepaths holds something else than scalar string constants.
           tf.errors.OpError: a file cannot be read or written.
         """
-        proto = saved_model_pb2.SavedModel()
-        proto.CopyFrom(self._proto)
-        filenames: dict[bytes, str] = {}
-        for meta_graph in proto.meta_graphs:
-            _move_assets_out(meta_graph, filenames)
-        folder = os.path.join(path, _constants.ASSETS_DIRECTORY)
-        tf.io.gfile.makedirs(folder)
-        for original, filename in filenames.items():
-            tf.io.gfile.copy(tf.compat.as_str_any(original), os.path.join(folder, filename))
+        proto = _copy(self._proto)
+        files = _make_assets_key_collection(proto, path)
+        tf.io.gfile.makedirs(os.path.join(path, _constants.ASSETS_DIRECTORY))
+        for original, target in files.items():
+            tf.io.gfile.copy(tf.compat.as_str_any(original), target)
         prefix = get_variables_path(path)
         tf.io.gfile.makedirs(os.path.dirname(prefix))
-        save_variables(prefix)
+        if variables_saver is not None:
+            variables_saver(prefix)
         target = os.path.join(path, _constants.SAVED_MODEL_FILENAME_PB)
-        storage.write_atomically(target, proto.SerializeToString(), overwrite=True)
+        tf_utils.atomic_write_string_to_file(target, proto.SerializeToString(), overwrite=True)
+
+
+def get_attached_bytes_map(meta_graph: Any) -> dict[str, bytes]:
+    """Attached bytes by key.
+
+    Raises:
+      ValueError: the collection is malformed.
+    """
+    collections = meta_graph.collection_def
+    if ATTACHMENT_COLLECTION_SAVED not in collections:
+        return {}
+    kind = collections[ATTACHMENT_COLLECTION_SAVED].WhichOneof("kind")
+    if kind != "bytes_list":
+        raise ValueError(f"The collection of attached messages has kind {kind}, expected bytes_list")
+    values = collections[ATTACHMENT_COLLECTION_SAVED].bytes_list.value
+    parsed = map(protos.ModuleAttachment.FromString, values)
+    return {attachment.key: attachment.value for attachment in parsed}
+
+
+def _export_module_attachments(meta_graph: Any) -> None:
+    """Writes what `attach_bytes` said in the default graph into a MetaGraph."""
+    attachments = {item.key: item for item in tf.compat.v1.get_collection(_ATTACHED)}
+    if attachments:
+        values = [item.SerializeToString() for item in attachments.values()]
+        meta_graph.collection_def[ATTACHMENT_COLLECTION_SAVED].bytes_list.value.extend(values)
 
 
 def get_variables_path(path: str) -> str:
@@ -147,7 +164,7 @@ def get_variables_path(path: str) -> str:
     return os.path.join(path, _constants.VARIABLES_DIRECTORY, _constants.VARIABLES_FILENAME)
 
 
-def read_variants(path: str) -> VariantSet:
+def load(path: str) -> SavedModelHandler:
     """Reads a SavedModel directory.
 
     Raises:
@@ -158,7 +175,7 @@ def read_variants(path: str) -> VariantSet:
     proto = _read_proto(path)
     for meta_graph in proto.meta_graphs:
         _move_assets_in(meta_graph, os.path.join(path, _constants.ASSETS_DIRECTORY))
-    return VariantSet(proto)
+    return SavedModelHandler(proto)
 
 
 def _read_proto(path: str) -> Any:
@@ -172,6 +189,12 @@ def _read_proto(path: str) -> Any:
             return migrate_protos.parse_saved_model(folder)
     except errors.CorruptModelError as error:
         raise OSError(f"Cannot parse file {error.where}: {error.message}") from error
+
+
+def _copy(proto: Any) -> Any:
+    result = type(proto)()
+    result.CopyFrom(proto)
+    return result
 
 
 def _strip_late_attributes(graph_def: Any) -> None:
@@ -204,6 +227,15 @@ def _move_assets_in(meta_graph: Any, folder: str) -> None:
     del meta_graph.asset_file_def[:]
     if _constants.ASSETS_KEY in meta_graph.collection_def:
         del meta_graph.collection_def[_constants.ASSETS_KEY]
+
+
+def _make_assets_key_collection(saved_model_proto: Any, export_path: str) -> dict[bytes, str]:
+    """Puts the marker into asset nodes and lists their files; returns where each file is to be copied."""
+    filenames: dict[bytes, str] = {}
+    for meta_graph in saved_model_proto.meta_graphs:
+        _move_assets_out(meta_graph, filenames)
+    folder = os.path.join(export_path, _constants.ASSETS_DIRECTORY)
+    return {original: os.path.join(folder, filename) for original, filename in filenames.items()}
 
 
 def _move_assets_out(meta_graph: Any, filenames: dict[bytes, str]) -> None:

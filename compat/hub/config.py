@@ -1,0 +1,25 @@
+"""The resolvers and loaders that a program starts with."""
+
+from __future__ import annotations
+
+from compat.hub import (
+    compressed_module_resolver,
+    migrated,
+    native_module,
+    registry,
+    resolver,
+    uncompressed_module_resolver,
+)
+
+
+def _run() -> None:
+    """Registers them; what is registered last is asked first."""
+    for implementation in (
+        resolver.PathResolver(),
+        uncompressed_module_resolver.HttpUncompressedFileResolver(),
+        compressed_module_resolver.GcsCompressedFileResolver(),
+        compressed_module_resolver.HttpCompressedFileResolver(),
+    ):
+        registry.resolver.add_implementation(implementation)
+    registry.loader.add_implementation(native_module.Loader())
+    registry.loader.add_implementation(migrated.Loader())

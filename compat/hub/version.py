@@ -1,0 +1,3 @@
+"""The release of tensorflow_hub whose behaviour is kept."""
+
+__version__ = "0.15.0"
