@@ -22,13 +22,15 @@ def signature_key(text: str) -> str:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
-    """Floats agree where |candidate - baseline| <= absolute + relative * |baseline|; all else must be equal."""
+    """Floats agree where |candidate - baseline| <= absolute + relative * |baseline|, or where they are at most `ulp`
+    representable numbers apart (0: that does not count); all else must be equal."""
 
     relative: float = 1e-5
     absolute: float = 1e-6
+    ulp: int = 0
 
     def __post_init__(self) -> None:
-        if self.relative < 0 or self.absolute < 0:
+        if not (self.relative >= 0 and self.absolute >= 0 and self.ulp >= 0):
             raise errors.UsageError(f"a tolerance cannot be negative: {self}", where="tolerance")
 
 
@@ -110,6 +112,8 @@ class ZooOptions:
             raise errors.UsageError(f"{self.jobs} jobs", where="--jobs", hint="give at least 1")
 
 
+# 0 last: what the first call of a signature tells (gradients, moving averages) wants rows.
+BATCH_SIZES = (1, 3, 0)
 LEVELS = ("interface", "inference", "training", "gradients")
 
 
@@ -124,6 +128,10 @@ class CompareOptions:
       signatures: keys to compare; () for all.
       tolerance: of floats.
       tolerances: by output, as "output" or "signature/output", shell wildcards allowed.
+      tolerance_files: whether `migrate_tolerances.json` beside a model adds to `tolerances`, which come first.
+      same_argmax: a row whose largest element is another one fails, however small the difference.
+      batch_sizes: of made up inputs; a size that the baseline refuses is left out if it is 0.
+      nonfinite: also feed NaN and Inf where inputs are made up.
       strict: what the baseline could not run fails.
       error_rate: chance that a random output of unchanged distribution is called different.
       draws: calls on each side for that test.
@@ -140,6 +148,10 @@ class CompareOptions:
     signatures: tuple[str, ...] = ()
     tolerance: Tolerance = dataclasses.field(default_factory=Tolerance)
     tolerances: Mapping[str, Tolerance] = dataclasses.field(default_factory=dict)
+    tolerance_files: bool = True
+    same_argmax: bool = False
+    batch_sizes: tuple[int, ...] = BATCH_SIZES
+    nonfinite: bool = False
     strict: bool = False
     error_rate: float = 1e-3
     draws: int = 100
@@ -153,6 +165,10 @@ class CompareOptions:
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
             raise errors.UsageError(f"level is {self.level!r}", where="--level", hint=f"one of {', '.join(LEVELS)}")
+        if not self.batch_sizes or min(self.batch_sizes) < 0 or len(set(self.batch_sizes)) < len(self.batch_sizes):
+            raise errors.UsageError(
+                f"batch sizes {self.batch_sizes}", where="--batch_sizes", hint="different numbers from 0, say 1,3,0"
+            )
         if not 0 < self.error_rate < 1:
             raise errors.UsageError(f"an error rate of {self.error_rate}", where="--error_rate", hint="0.001, say")
         if self.draws < 2:

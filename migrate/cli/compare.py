@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
 
 from absl import flags
 
 from migrate import comparison, errors
 from migrate.cli import common
-from migrate.options import LEVELS, CompareOptions, Limits, Tolerance
+from migrate.options import BATCH_SIZES, LEVELS, CompareOptions, Limits, Tolerance
 from migrate.report import comparison as reports
+from migrate.verify import tolerances
 from migrate.verify.verdict import Verdict
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("baseline", None, "The model that is right: a folder, or recorded outputs (.npz).")
-    flags.DEFINE_string("candidate", None, "The model in question: a folder, or recorded outputs (.npz).")
+    flags.DEFINE_string("baseline", None, "The model that is right: a folder, Keras file, or recorded outputs (.npz).")
+    flags.DEFINE_string("candidate", None, "The model in question: a folder, Keras file, or recorded outputs (.npz).")
     flags.DEFINE_enum("level", "inference", LEVELS, "How deep to compare; each level holds those before it.")
     flags.DEFINE_string(
         "inputs",
@@ -27,10 +26,19 @@ def define_flags() -> None:
     )
     flags.DEFINE_list("signatures", [], "Keys of the signatures to compare (default: all).")
     flags.DEFINE_string("report", "", "JSON file to write; the HTML page, JUnit XML and the inputs come beside it.")
-    flags.DEFINE_multi_string("tolerance", [], "KEY=RTOL,ATOL of one output (wildcards allowed); repeatable.")
-    flags.DEFINE_string("tolerances", "", "JSON file of tolerances: {KEY: [RTOL, ATOL]}.")
+    flags.DEFINE_multi_string("tolerance", [], "KEY=RTOL,ATOL[,ULP] of one output (wildcards allowed); repeatable.")
+    flags.DEFINE_string("tolerances", "", 'JSON file of tolerances: {KEY: [RTOL, ATOL]} or {KEY: {"ulp": N, ...}}.')
+    flags.DEFINE_bool(
+        "tolerance_files",
+        True,
+        "Read migrate_tolerances.json beside the models, the baseline's first; what the command line says comes "
+        "before it, and --rtol or --atol turns it off.",
+    )
     flags.DEFINE_float("rtol", Tolerance().relative, "Relative tolerance of floats.")
     flags.DEFINE_float("atol", Tolerance().absolute, "Absolute tolerance of floats.")
+    flags.DEFINE_bool("require_same_argmax", False, "Fail where a row (last axis) has another largest element.")
+    flags.DEFINE_list("batch_sizes", list(map(str, BATCH_SIZES)), "Batch sizes of made up inputs.")
+    flags.DEFINE_bool("nonfinite", False, "Also feed NaN and Inf, where inputs are made up.")
     flags.DEFINE_bool("strict", False, "Fail on what the baseline itself could not run.")
     flags.DEFINE_float("error_rate", 1e-3, "Chance that an unchanged random output is called different.")
     flags.DEFINE_integer("draws", 100, "Calls on each side for a random output.")
@@ -52,6 +60,10 @@ def main() -> int:
         signatures=tuple(key for key in values.signatures if key),
         tolerance=Tolerance(relative=values.rtol, absolute=values.atol),
         tolerances=_parse_tolerances(values.tolerance, values.tolerances),
+        tolerance_files=values.tolerance_files and not (values["rtol"].present or values["atol"].present),
+        same_argmax=values.require_same_argmax,
+        batch_sizes=_parse_sizes(values.batch_sizes),
+        nonfinite=values.nonfinite,
         strict=values.strict,
         error_rate=values.error_rate,
         draws=values.draws,
@@ -77,26 +89,18 @@ def _parse_tolerances(given: list[str], path: str) -> dict[str, Tolerance]:
         key, equals, numbers = text.rpartition("=")
         if not equals or not key:
             raise errors.UsageError(f"{text!r} is no KEY=RTOL,ATOL", where="--tolerance")
-        found[key] = _parse_pair(numbers.split(","), f"--tolerance={text}")
+        found[key] = tolerances.parse_tolerance(numbers.split(","), f"--tolerance={text}")
     if path:
-        try:
-            with open(path, encoding="utf-8") as file:
-                listed = json.load(file)
-        except (OSError, ValueError) as error:
-            raise errors.UsageError(f"cannot be read: {error}", where=path, hint="check --tolerances") from error
-        if not isinstance(listed, dict):
-            raise errors.UsageError("not a JSON object {KEY: [RTOL, ATOL]}", where=path)
-        for key, pair in listed.items():
-            found.setdefault(key, _parse_pair(pair if isinstance(pair, list) else [], f"{path}[{key!r}]"))
+        for key, tolerance in tolerances.load_tolerances(path).items():
+            found.setdefault(key, tolerance)
     return found
 
 
-def _parse_pair(pair: Sequence[object], where: str) -> Tolerance:
+def _parse_sizes(texts: list[str]) -> tuple[int, ...]:
     try:
-        relative, absolute = (float(str(number)) for number in pair)
+        return tuple(int(text) for text in texts)
     except ValueError as error:
-        raise errors.UsageError("give two numbers, relative and absolute", where=where) from error
-    return Tolerance(relative=relative, absolute=absolute)
+        raise errors.UsageError(f"{','.join(texts)} are no numbers", where="--batch_sizes") from error
 
 
 def run() -> None:

@@ -14,6 +14,7 @@ from migrate import errors, isolation
 from migrate.comparison import benchmark, bisection, recording, reproduce
 from migrate.comparison.sides import BASELINE_CALLS, CANDIDATE_CALLS, RECORDED, Subject, explore_subject, find_subject
 from migrate.options import CompareOptions
+from migrate.verify import tolerances
 from migrate.verify.calls import Call, load_calls
 from migrate.verify.interface import compare_interfaces, is_training
 from migrate.verify.judgement import Criteria, compare_results
@@ -43,14 +44,15 @@ def compare_models(
       SourceError: a side cannot be read, or is of a kind that cannot be compared.
       JobError: the baseline crashed or hung.
     """
-    options = options or CompareOptions()
+    given = options = options or CompareOptions()
     subjects = find_subject(baseline), find_subject(candidate)
     with tempfile.TemporaryDirectory(prefix="migrate-compare-") as work:
         subjects = (
             explore_subject(subjects[0], "baseline", work, options),
             explore_subject(subjects[1], "candidate", work, options),
         )
-        plan = _make_plan(subjects, options, work)
+        options, sources = _add_tolerances(subjects, options)
+        plan = _make_plan(subjects, options, sources, work)
         calls = _load_calls(work, BASELINE_CALLS)
         pair = _make_pair(subjects, plan, options, work)
         verification, answers = _judge(pair, options)
@@ -65,12 +67,35 @@ def compare_models(
             verification,
             inputs=tuple(plan["inputs"]),
             notes=(*plan["notes"], *verification.notes),
-            reproduce=reproduce.spell_command(subjects[0].path, subjects[1].path, options),
+            tolerances=_list_tolerances(options, sources),
+            reproduce=reproduce.spell_command(subjects[0].path, subjects[1].path, given),
             not_compared=(*verification.not_compared, *plan["not_compared"], *_describe_limits(subjects, options)),
         )
         if options.save_to:
             _save(options.save_to, calls, answers)
         return verification
+
+
+def _add_tolerances(
+    subjects: tuple[Subject, Subject], options: CompareOptions
+) -> tuple[CompareOptions, dict[str, str]]:
+    """The options with the tolerances that lie beside the models, the baseline's before the candidate's and all after
+    those that were given; and where each pattern comes from."""
+    found = dict(options.tolerances)
+    sources = dict.fromkeys(found, "given")
+    files = [tolerances.find_file(subject.path) for subject in subjects] if options.tolerance_files else []
+    for path in filter(None, files):
+        for pattern, tolerance in tolerances.load_tolerances(path).items():
+            if pattern not in found:
+                found[pattern], sources[pattern] = tolerance, path
+    return dataclasses.replace(options, tolerances=found), sources
+
+
+def _list_tolerances(options: CompareOptions, sources: dict[str, str]) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        {"output": pattern, **dataclasses.asdict(tolerance), "source": sources[pattern]}
+        for pattern, tolerance in options.tolerances.items()
+    )
 
 
 def _describe_limits(subjects: tuple[Subject, Subject], options: CompareOptions) -> list[str]:
@@ -87,7 +112,9 @@ def _describe_limits(subjects: tuple[Subject, Subject], options: CompareOptions)
     ]
 
 
-def _make_plan(subjects: tuple[Subject, Subject], options: CompareOptions, work: str) -> dict[str, Any]:
+def _make_plan(
+    subjects: tuple[Subject, Subject], options: CompareOptions, sources: dict[str, str], work: str
+) -> dict[str, Any]:
     if all(subject.kind == RECORDED for subject in subjects):
         if options.level != "inference":
             raise errors.UsageError(
@@ -124,22 +151,25 @@ def _make_plan(subjects: tuple[Subject, Subject], options: CompareOptions, work:
             "signatures": list(options.signatures),
             "level": options.level,
             "seed": options.seed,
+            "batch_sizes": list(options.batch_sizes),
+            "nonfinite": options.nonfinite,
             "op_library": list(options.op_library),
             "work": work,
         }
         where = f"{subjects[0].path} and {subjects[1].path}"
         plan = isolation.run_job("migrate.comparison.planning:plan", request, where=where).value
-    _check_tolerances(options.tolerances, plan["outputs"])
+    _check_tolerances(sources, plan["outputs"])
     return plan
 
 
-def _check_tolerances(tolerances: Iterable[str], outputs: Iterable[tuple[str, str]]) -> None:
+def _check_tolerances(sources: dict[str, str], outputs: Iterable[tuple[str, str]]) -> None:
     """A mistyped key would silently leave its output with the default tolerance."""
     spelled = [(key, f"{signature}/{key}") for signature, key in outputs]
-    for pattern in tolerances:
+    for pattern, source in sources.items():
         if not any(fnmatch.fnmatchcase(text, pattern) or text == pattern for pair in spelled for text in pair):
             known = ", ".join(sorted({pair[1] for pair in spelled})[:8])
-            raise errors.UsageError(f"no output {pattern!r}", where="--tolerance", hint=f"outputs: {known}")
+            where = "--tolerance" if source == "given" else source
+            raise errors.UsageError(f"no output {pattern!r}", where=where, hint=f"outputs: {known}")
 
 
 def _load_calls(work: str, name: str) -> list[Call]:
@@ -214,6 +244,7 @@ def _judge(pair: Pair, options: CompareOptions) -> tuple[Verification, tuple[Res
     criteria = Criteria(
         tolerance=options.tolerance,
         tolerances=options.tolerances,
+        same_argmax=options.same_argmax,
         strict=options.strict,
         error_rate=options.error_rate,
         trainable=options.level in _DEEP,

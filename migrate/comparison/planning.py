@@ -29,7 +29,7 @@ from migrate.write import provenance
 
 def plan(request: dict[str, Any]) -> dict[str, Any]:
     """Job: {"baseline", "candidate": {"path", "kind", "training"}, "inputs", "signatures", "level", "seed",
-    "op_library", "work"}.
+    "batch_sizes", "nonfinite", "op_library", "work"}.
 
     Writes `work`/calls and `work`/calls_candidate; returns {"random", "loss_tags" of both sides, "update_call",
     "gradient_calls", "not_compared", "inputs" for people, "outputs", "answers": {candidate's own call id: baseline's
@@ -161,7 +161,13 @@ def _lay_out_calls(
         variant, signature = baseline.graphs[place]
         calls.extend(
             Call(tags=place[0], signature=place[1], case=case.name, inputs=share_tensors(signature, case))
-            for case in synthesize_cases(variant, signature, seed=request["seed"])
+            for case in synthesize_cases(
+                variant,
+                signature,
+                seed=request["seed"],
+                batch_sizes=request["batch_sizes"],
+                nonfinite=request["nonfinite"],
+            )
         )
     return calls
 

@@ -23,8 +23,16 @@ def spell_command(baseline: str, candidate: str, options: CompareOptions) -> str
     if options.tolerance != default.tolerance:
         flags += [f"--rtol={options.tolerance.relative:g}", f"--atol={options.tolerance.absolute:g}"]
     flags += [f"--tolerance={key}={spell_tolerance(value)}" for key, value in options.tolerances.items()]
+    if not options.tolerance_files:
+        flags.append("--notolerance_files")
+    if options.same_argmax:
+        flags.append("--require_same_argmax")
     if options.strict:
         flags.append("--strict")
+    if not inputs and options.batch_sizes != default.batch_sizes:
+        flags.append(f"--batch_sizes={','.join(map(str, options.batch_sizes))}")
+    if not inputs and options.nonfinite:
+        flags.append("--nonfinite")
     for name in ("error_rate", "draws"):
         if getattr(options, name) != getattr(default, name):
             flags.append(f"--{name}={getattr(options, name):g}")
@@ -36,4 +44,4 @@ def spell_command(baseline: str, candidate: str, options: CompareOptions) -> str
 
 
 def spell_tolerance(tolerance: Tolerance) -> str:
-    return f"{tolerance.relative:g},{tolerance.absolute:g}"
+    return f"{tolerance.relative:g},{tolerance.absolute:g}" + (f",{tolerance.ulp}" if tolerance.ulp else "")

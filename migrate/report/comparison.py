@@ -6,7 +6,7 @@ import json
 import os
 
 from migrate.report import files, junit, page
-from migrate.report.summary import describe
+from migrate.report.summary import describe, describe_tolerance
 from migrate.verify.verdict import Verification
 
 _MOST_LINES = 20
@@ -35,6 +35,7 @@ def format_text(baseline: str, candidate: str, verification: Verification) -> st
     lines += [f"  first to differ: {item['message']}" for item in verification.bisection]
     lines += _some([f"  not compared: {text}" for text in verification.not_compared])
     lines += [f"  note: {text}" for text in verification.notes]
+    lines += _some([f"  tolerance of {describe_tolerance(item)}" for item in verification.tolerances])
     if verification.benchmark:
         lines.append(f"  speed: {verification.benchmark['message']}")
     if verification.reproduce:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from migrate.report import plots, style
-from migrate.report.summary import describe
-from migrate.verify.verdict import OutputDiff, Verdict, Verification
+from migrate.report.summary import describe, describe_tolerance
+from migrate.verify.verdict import OutputDiff, Statistics, Verdict, Verification
 
 _KINDS = {Verdict.PASS: "good", Verdict.FAIL: "bad", Verdict.NOTHING_COMPARED: "wait"}
 _HEADS = (
-    "where", "output", "verdict", "absolute", "relative", "ULP", "cosine", "argmax", "bits", "elements",
+    "where", "output", "verdict", "absolute", "relative", "ULP", "cosine", "argmax", "top k", "bits", "elements",
 )  # fmt: skip
 _INPUT_HEADS = ("call", "input", "dtype", "shape", "looks like")
 
@@ -41,6 +41,7 @@ def render_verification(verification: Verification) -> str:
         + style.render_list("Where it begins", [item["message"] for item in verification.bisection])
         + style.render_list("To weigh the verdict", verification.notes)
         + style.render_list("Not compared: the baseline could not run it", verification.not_compared, "wait")
+        + _render_tolerances(verification.tolerances)
         + _render_benchmark(verification.benchmark)
         + _render_diffs(verification.diffs)
         + _render_plots(verification.diffs)
@@ -91,10 +92,22 @@ def _render_diff(diff: OutputDiff) -> str:
         style.render_number(statistics.max_ulp if statistics else None, "d"),
         style.render_number(statistics.cosine if statistics else None, ".7g"),
         style.render_number(statistics.argmax_agreement if statistics else None, ".2%"),
+        _render_top(statistics),
         style.render_cell(bits),
         style.render_number(diff.elements, ",d"),
     )
     return style.render_row(_HEADS, cells, bad=not diff.equal)
+
+
+def _render_top(statistics: Statistics | None) -> str:
+    if statistics is None or statistics.top_k_agreement is None:
+        return style.render_number(None)
+    text = f"{statistics.top_k_agreement:.2%} of {statistics.top_k}"
+    return style.render_cell(text, "number", statistics.top_k_agreement)
+
+
+def _render_tolerances(tolerances: Sequence[dict[str, Any]]) -> str:
+    return style.render_list("Tolerances of single outputs", [describe_tolerance(item) for item in tolerances])
 
 
 def _render_plots(diffs: Sequence[OutputDiff]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from migrate.verify.verdict import OutputDiff, Verification
 
 
@@ -26,6 +28,12 @@ def describe(verification: Verification) -> str:
     if verification.max_absolute is not None and not identical:
         parts.append(f"largest difference {_spell_largest(verification.diffs)}")
     return ", ".join(parts)
+
+
+def describe_tolerance(item: dict[str, Any]) -> str:
+    """One entry of `Verification.tolerances`."""
+    ulp = f" or {item['ulp']} ULP" if item["ulp"] else ""
+    return f"{item['output']}: {item['relative']:g} relative + {item['absolute']:g} absolute{ulp} ({item['source']})"
 
 
 def _spell_largest(diffs: tuple[OutputDiff, ...]) -> str:

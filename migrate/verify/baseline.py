@@ -39,7 +39,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         tf.load_op_library(path)
     tf.compat.v1.disable_eager_execution()
     model = read_model(wish.path)
-    planned = call_files.load_calls(wish.calls)
+    planned = call_files.load_calls(wish.calls, wish.skip)
     found = result_files.Results(interface=describe_variants(model.variants))
     for variant in model.variants:
         wanted = [call for call in planned if call.tags == variant.tags]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from migrate import arrays
@@ -58,7 +58,8 @@ def save_calls(folder: str, calls: Iterable[Call]) -> None:
         json.dump(entries, file)
 
 
-def load_calls(folder: str) -> list[Call]:
+def load_calls(folder: str, skip: Collection[str] = ()) -> list[Call]:
+    """What `save_calls` wrote, without the cases named in `skip`."""
     values = arrays.load_arrays(os.path.join(folder, _INPUTS))
     with open(os.path.join(folder, _CALLS), encoding="utf-8") as file:
         entries = json.load(file)
@@ -71,4 +72,5 @@ def load_calls(folder: str) -> list[Call]:
             answers=entry["answers"],
         )
         for position, entry in enumerate(entries)
+        if entry["case"] not in skip
     ]

@@ -31,7 +31,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     record = provenance.read_record(wish.path)
     if record is None:
         raise ValueError("the model has no migration record")
-    planned = call_files.load_calls(wish.calls)
+    planned = call_files.load_calls(wish.calls, wish.skip)
     found = result_files.Results(interface=describe_migrated(wish.path, record))
     for tags in dict.fromkeys(call.tags for call in planned):
         wanted = [call for call in planned if call.tags == tags]

@@ -10,7 +10,7 @@ import numpy as np
 from migrate.arrays import RaggedValue, SparseValue
 from migrate.options import Tolerance
 from migrate.verify.diagnosis import explain_difference
-from migrate.verify.statistics import is_float, measure_floats
+from migrate.verify.statistics import is_float, measure_floats, measure_ulps
 from migrate.verify.verdict import INFERENCE, OutputDiff
 
 # What one rounding step of the narrow types is worth: nobody's arithmetic is exact to 1e-5 in them.
@@ -88,6 +88,7 @@ def _merge(first: OutputDiff, second: OutputDiff) -> OutputDiff:
         statistics=second.statistics or first.statistics,
         relative=largest(first.relative, second.relative),
         absolute=largest(first.absolute, second.absolute),
+        ulp=max(first.ulp, second.ulp),
     )
 
 
@@ -154,6 +155,10 @@ def _compare_floats(
         difference = np.where(special, 0.0, np.abs(wide_new - wide_old))
     scale = np.where(special, 0.0, np.abs(wide_old))
     bad = np.where(special, ~special_equal, difference > absolute_limit + relative_limit * scale)
+    if tolerance.ulp:
+        near = np.zeros(old.shape, bool)
+        near[~special] = measure_ulps(old[~special], new[~special]) <= tolerance.ulp
+        bad &= ~near
     # A value near zero has no meaningful relative difference.
     meaningful = scale > absolute_limit
     relative = float((difference[meaningful] / scale[meaningful]).max()) if meaningful.any() else 0.0
@@ -181,4 +186,5 @@ def _compare_floats(
         statistics=statistics,
         relative=relative_limit,
         absolute=absolute_limit,
+        ulp=tolerance.ulp,
     )

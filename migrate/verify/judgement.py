@@ -12,11 +12,12 @@ from migrate.verify import distribution
 from migrate.verify.compare import compare_values
 from migrate.verify.diagnosis import find_swap
 from migrate.verify.results import Results
-from migrate.verify.verdict import GRADIENTS, INFERENCE, TRAINING, OutputDiff, Verification, judge
+from migrate.verify.verdict import EMPTY_BATCH, GRADIENTS, INFERENCE, TRAINING, OutputDiff, Verification, judge
 
 _DIGITS = 300
 # Only so many outputs carry the pairs that a plot needs: a record is read by people and by CI.
 _MOST_SAMPLES = 24
+_MOST_NOTES = 8
 LOSSES, UPDATE = "regularization_losses", "update"
 
 
@@ -28,6 +29,7 @@ class Criteria:
       tolerance: of floats.
       tolerances: by output, as "output" or "signature/output", shell wildcards allowed; the first match counts.
       gradient_tolerance: of gradients: sums over the batch, in another order.
+      same_argmax: a row whose largest element is another one fails, however small the difference.
       strict: what the baseline could not run fails.
       trainable: whether both sides must train the same variables.
       error_rate: chance that a random output of unchanged distribution is called different.
@@ -36,6 +38,7 @@ class Criteria:
     tolerance: Tolerance = dataclasses.field(default_factory=Tolerance)
     tolerances: Mapping[str, Tolerance] = dataclasses.field(default_factory=dict)
     gradient_tolerance: Tolerance = dataclasses.field(default_factory=lambda: Tolerance(relative=1e-4, absolute=1e-5))
+    same_argmax: bool = False
     strict: bool = False
     trainable: bool = False
     error_rate: float = 1e-3
@@ -77,7 +80,11 @@ def compare_results(
     diffs: list[OutputDiff] = list(interface)
     problems: list[str] = list(candidate.notes)
     expected = choose_answers(baseline)
-    refused = [f"{call}: {reason}" for call, reason in _choose_refusals(baseline, expected)] + baseline.notes
+    refused = [
+        f"{call}: {reason}"
+        for call, reason in _choose_refusals(baseline, expected)
+        if not call.endswith(f"/{EMPTY_BATCH}")
+    ] + baseline.notes
     if baseline.losses is not None and candidate.losses is None:
         refused.append(f"{LOSSES}: the candidate's cannot be asked for")
     if baseline.updates is not None and candidate.updates is None:
@@ -101,7 +108,7 @@ def compare_results(
         tuple(refused),
         tuple(problems),
         strict=criteria.strict,
-        notes=_describe_random(diffs, criteria),
+        notes=(*_describe_random(diffs, criteria), *_note_flips(diffs), *_note_empty(baseline)),
         level=level,
     )
 
@@ -149,12 +156,22 @@ def _compare_call(
         )
         if diff.random and diff.equal and key in drawn[0] and key in drawn[1]:
             diff = _compare_draws(diff, drawn[0][key], drawn[1][key], criteria.error_rate)
+        if criteria.same_argmax and diff.equal and diff.statistics and diff.statistics.argmax_flips:
+            diff = dataclasses.replace(diff, equal=False, message=_describe_flips(diff))
         swap = "" if diff.equal else find_swap(key, outputs[key], expected)
         diff = _explain(diff, swap) if swap else diff
         if not diff.equal and (call, key) in unsteady:
             diff = _explain(diff, "the candidate's is random, it differs from call to call; the baseline's does not")
         diffs.append(diff)
     return diffs
+
+
+def _describe_flips(diff: OutputDiff) -> str:
+    assert diff.statistics is not None
+    return (
+        f"within tolerance, but {diff.statistics.argmax_flips} rows have another largest element, first "
+        f"{diff.statistics.first_flip}"
+    )
 
 
 def _compare_draws(diff: OutputDiff, baseline: Any, candidate: Any, error_rate: float) -> OutputDiff:
@@ -191,6 +208,17 @@ def _describe_random(diffs: list[OutputDiff], criteria: Criteria) -> tuple[str, 
     if values and all(diff.random for diff in values):
         notes.append("nothing was compared exactly: every output is random")
     return tuple(notes)
+
+
+def _note_flips(diffs: list[OutputDiff]) -> list[str]:
+    """Equal numbers may well be another answer."""
+    flipped = [d for d in diffs if d.equal and not d.random and d.statistics and d.statistics.argmax_flips]
+    return [f"{diff.where}/{diff.output} ({diff.route}): {_describe_flips(diff)}" for diff in flipped[:_MOST_NOTES]]
+
+
+def _note_empty(baseline: Results) -> list[str]:
+    places = sorted({call.rpartition("/")[0] for _, call in baseline.refusals if call.endswith(f"/{EMPTY_BATCH}")})
+    return [f"the baseline takes no batch without rows: {', '.join(places[:4])}"] if places else []
 
 
 def _list_places(places: list[tuple[str, str]]) -> str:

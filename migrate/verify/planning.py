@@ -9,6 +9,7 @@ from migrate.cases import Case
 from migrate.graph import randomness
 from migrate.graph.synthesis import synthesize_cases
 from migrate.model import Signature
+from migrate.options import BATCH_SIZES
 from migrate.rebuild.module import Rebuilt
 from migrate.verify.calls import Call
 
@@ -19,7 +20,7 @@ def plan_calls(rebuilt: Rebuilt, *, seed: int = 0) -> list[Call]:
     for piece in rebuilt.pieces:
         for mode in piece.plan.variant_modes:
             signature = mode.variant.signatures[piece.plan.key]
-            for case in synthesize_cases(mode.variant, signature, seed=seed):
+            for case in synthesize_cases(mode.variant, signature, seed=seed, batch_sizes=BATCH_SIZES):
                 inputs = share_tensors(signature, case)
                 calls.append(Call(tags=mode.variant.tags, signature=signature.key, case=case.name, inputs=inputs))
     return calls

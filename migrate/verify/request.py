@@ -30,6 +30,7 @@ class RunRequest:
       path: folder of the model.
       calls: folder that `calls.save_calls` wrote.
       results: folder to write with `Results.save`.
+      skip: names of cases to leave out.
       op_library: shared libraries with custom ops.
       losses: whether regularization losses are wanted.
       loss_tags: tag set whose losses they are; a candidate has one set only.
@@ -43,6 +44,7 @@ class RunRequest:
     path: str
     calls: str
     results: str
+    skip: tuple[str, ...] = ()
     op_library: tuple[str, ...] = ()
     losses: bool = False
     loss_tags: tuple[str, ...] = ()

@@ -60,7 +60,7 @@ def _run(
 ) -> dict[str, Any]:
     for path in wish.op_library:
         tf.load_op_library(path)
-    planned = call_files.load_calls(wish.calls)
+    planned = call_files.load_calls(wish.calls, wish.skip)
     try:
         loaded: Servable = load(wish.path)
     except Exception as error:

@@ -8,6 +8,7 @@ from migrate.verify.verdict import Statistics
 
 _QUANTILES = (0.5, 0.9, 0.99, 1.0)
 _SAMPLE = 40
+_TOP = 5
 # Differences below this decade are drawn with it: nobody tells 1e-30 from 1e-20.
 _LOWEST_DECADE = -16
 
@@ -23,11 +24,17 @@ def measure_floats(old: np.ndarray, new: np.ndarray) -> Statistics:
     finite = np.isfinite(wide_old) & np.isfinite(wide_new)
     left, right = wide_old[finite], wide_new[finite]
     difference = np.abs(right - left)
+    flips, first_flip = _find_flips(wide_old, wide_new) if _has_rows(old) else (0, "")
+    top_k = _TOP if _has_rows(old) and old.shape[-1] > _TOP else None
     return Statistics(
         max_ulp=int(measure_ulps(old[finite], new[finite]).max(initial=0)),
         cosine=_find_cosine(left, right),
         quantiles=tuple(float(q) for q in np.quantile(difference, _QUANTILES)) if difference.size else (),
-        argmax_agreement=_find_agreement(wide_old, wide_new),
+        argmax_agreement=1 - flips / _count_rows(old) if _has_rows(old) else None,
+        argmax_flips=flips,
+        first_flip=first_flip,
+        top_k=top_k,
+        top_k_agreement=_find_top_agreement(wide_old, wide_new, top_k),
         histogram=_count_decades(difference),
         sample=_draw_sample(left, right),
     )
@@ -61,10 +68,38 @@ def _find_cosine(left: np.ndarray, right: np.ndarray) -> float | None:
     return float(np.clip(left @ right / norm, -1.0, 1.0)) if norm else None
 
 
-def _find_agreement(old: np.ndarray, new: np.ndarray) -> float | None:
-    if old.ndim < 2 or old.shape[-1] < 2 or old.size == 0:
+def _has_rows(value: np.ndarray) -> bool:
+    """Whether the last axis may be one of classes."""
+    return value.ndim >= 2 and value.shape[-1] >= 2 and value.size > 0
+
+
+def _count_rows(value: np.ndarray) -> int:
+    return value.size // int(value.shape[-1])
+
+
+def _find_flips(old: np.ndarray, new: np.ndarray) -> tuple[int, str]:
+    """How many rows have another largest element, and the first in words. Where the baseline has its largest value in
+    several places, any of them will do; NaN counts as the largest, as in numpy."""
+    before, after = old.argmax(axis=-1), new.argmax(axis=-1)
+    largest = np.take_along_axis(old, before[..., None], -1)[..., 0]
+    chosen = np.take_along_axis(old, after[..., None], -1)[..., 0]
+    with np.errstate(invalid="ignore"):
+        flipped = (before != after) & ~(largest == chosen) & ~(np.isnan(largest) & np.isnan(chosen))
+    count = int(flipped.sum())
+    if not count:
+        return 0, ""
+    row = tuple(int(i) for i in np.unravel_index(int(flipped.argmax()), flipped.shape))
+    return count, f"row {list(row)}: {before[row]} became {after[row]}"
+
+
+def _find_top_agreement(old: np.ndarray, new: np.ndarray, k: int | None) -> float | None:
+    """Share of rows whose k largest elements are k largest ones of the baseline too, in any order."""
+    if k is None:
         return None
-    return float((old.argmax(axis=-1) == new.argmax(axis=-1)).mean())
+    top = np.argpartition(np.nan_to_num(new, nan=-np.inf), -k, axis=-1)[..., -k:]
+    clean = np.nan_to_num(old, nan=-np.inf)
+    threshold = np.partition(clean, -k, axis=-1)[..., -k]
+    return float((np.take_along_axis(clean, top, -1) >= threshold[..., None]).all(axis=-1).mean())
 
 
 def _count_decades(difference: np.ndarray) -> tuple[tuple[int | None, int], ...]:

@@ -1,7 +1,8 @@
 """What a comparison found. Plain values: they are saved as JSON and read back.
 
 `Verification.to_record` is the JSON; its fields are those of the dataclasses here, under their names, and
-`schema_version` counts changes that a reader must know of: 2 added level, statistics, draws and notes.
+`schema_version` counts changes that a reader must know of: 2 added level, statistics, draws and notes; 3 added top-k
+agreement, argmax flips, tolerances in ULP and where they come from.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import dataclasses
 import enum
 from typing import Any
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+# Name of the case without rows: what the baseline makes of it is no news of the candidate.
+EMPTY_BATCH = "batch_0"
 INTERFACE, INFERENCE, TRAINING, GRADIENTS = LEVELS = ("interface", "inference", "training", "gradients")
 
 
@@ -31,6 +34,9 @@ class Statistics:
       cosine: of the two flattened values; None where one is all zeros.
       quantiles: of the absolute difference at 50, 90, 99 and 100 %.
       argmax_agreement: share of rows (last axis) with the same largest element; None below rank 2.
+      argmax_flips, first_flip: how many rows have another one, and the first in words.
+      top_k, top_k_agreement: k, and the share of rows with the same k largest elements in any order; None where the
+        last axis is not longer than k.
       histogram: (n, count): elements whose absolute difference lies in [10**n, 10**(n+1)); n None: exactly equal.
       sample: up to 40 pairs (baseline, candidate), evenly spaced over the elements.
     """
@@ -39,6 +45,10 @@ class Statistics:
     cosine: float | None = None
     quantiles: tuple[float, ...] = ()
     argmax_agreement: float | None = None
+    argmax_flips: int = 0
+    first_flip: str = ""
+    top_k: int | None = None
+    top_k_agreement: float | None = None
     histogram: tuple[tuple[int | None, int], ...] = ()
     sample: tuple[tuple[float, float], ...] = ()
 
@@ -65,7 +75,7 @@ class OutputDiff:
       level: which level asked: one of LEVELS.
       bit_identical: every bit is the same; None where values were not compared.
       statistics: of floats.
-      relative, absolute: the tolerance that was applied to floats.
+      relative, absolute, ulp: the tolerance that was applied to floats.
       p_value: of the two-sample test of a random output, the smallest after correction for their number.
       draws: calls made on each side for that test.
     """
@@ -84,6 +94,7 @@ class OutputDiff:
     statistics: Statistics | None = None
     relative: float | None = None
     absolute: float | None = None
+    ulp: int = 0
     p_value: float | None = None
     draws: int = 0
 
@@ -107,6 +118,7 @@ class Verification:
       inputs: what was fed, for people: {"where", "key", "dtype", "shape", "text", "png": base64 or ""}.
       bisection: where the values begin to differ: {"where", "node", "op", "message", ...}, one an output.
       benchmark: speed and memory side by side, {} unless asked for.
+      tolerances: those of single outputs: {"output" (a pattern), "relative", "absolute", "ulp", "source"}.
       reproduce: the one command that makes this comparison again, "" where it cannot be said.
     """
 
@@ -119,6 +131,7 @@ class Verification:
     inputs: tuple[dict[str, Any], ...] = ()
     bisection: tuple[dict[str, Any], ...] = ()
     benchmark: dict[str, Any] = dataclasses.field(default_factory=dict)
+    tolerances: tuple[dict[str, Any], ...] = ()
     reproduce: str = ""
 
     @property
@@ -181,10 +194,16 @@ def judge(
 ) -> Verification:
     """The verdict: one difference or problem fails; strict fails on anything that was not compared, too.
 
-    Losses and updates alone do not prove a model whose outputs were never compared, nor does its interface,
-    unless the interface is all that was asked for.
+    Losses and updates alone do not prove a model whose outputs were never compared, nor does a batch of no rows, nor
+    its interface, unless the interface is all that was asked for.
     """
-    proofs = [diff for diff in diffs if diff.where != _LOSSES and (diff.level != INTERFACE or level == INTERFACE)]
+    proofs = [
+        diff
+        for diff in diffs
+        if diff.where != _LOSSES
+        and not diff.where.endswith(f"/{EMPTY_BATCH}")
+        and (diff.level != INTERFACE or level == INTERFACE)
+    ]
     if problems or any(not diff.equal for diff in diffs) or (strict and diffs and not_compared):
         verdict = Verdict.FAIL
     elif proofs:

@@ -129,7 +129,7 @@ def test_command_bisects_and_reports(main, chains, tmp_path, capsys):
     assert code == 1
     assert "departs at Sqrt 'rooted'" in printed
     record = json.loads(report.read_text())
-    assert record["verdict"] == "FAIL" and record["schema_version"] == 2
+    assert record["verdict"] == "FAIL" and record["schema_version"] == 3
     assert {item["output"]: item["node"] for item in record["bisection"]} == {"y": "rooted"}
     suite = ElementTree.parse(report.with_suffix(".xml")).getroot()
     assert int(suite.get("failures")) == sum(not diff["equal"] for diff in record["diffs"]) > 0
@@ -169,6 +169,58 @@ def test_command_tolerates_one_output(main, chains, tmp_path, capsys):
     for wrong in ("--tolerance=y", "--tolerance=y=1", "--tolerance=y=a,b", "--tolerances=absent.json"):
         with pytest.raises(errors.UsageError):
             main(*sides, wrong)
+
+
+def test_tolerances_beside_a_model(main, chains, tmp_path, capsys):
+    for side in ("old", "new"):
+        shutil.copytree(chains / side, tmp_path / side)
+    sides = [f"--baseline={tmp_path / 'old'}", f"--candidate={tmp_path / 'new'}"]
+    (tmp_path / "new" / "migrate_tolerances.json").write_text('{"f/*": [0, 1e9]}')
+    assert main(*sides, f"--report={tmp_path / 'r.json'}") == 0
+    assert "tolerance of f/*: 0 relative + 1e+09 absolute" in capsys.readouterr().out
+    (stated,) = json.loads((tmp_path / "r.json").read_text())["tolerances"]
+    assert stated["source"] == str(tmp_path / "new" / "migrate_tolerances.json")
+    assert "Tolerances of single outputs" in (tmp_path / "r.html").read_text()
+    # The baseline's comes first, the command line before both, and --atol speaks for all outputs.
+    (tmp_path / "old" / "migrate_tolerances.json").write_text('{"y": {"ulp": 1}}')
+    assert main(*sides) == 1
+    assert main(*sides, "--tolerance=y=0,1e9") == 0
+    assert main(*sides, "--tolerance=y=0,1e9", "--atol=1e-7", "--signatures=f") == 0
+    assert main(*sides, "--atol=1e-7") == 1 and main(*sides, "--notolerance_files") == 1
+    (tmp_path / "old" / "migrate_tolerances.json").write_text('{"z": [0, 1]}')
+    with pytest.raises(errors.UsageError, match=r"migrate_tolerances\.json: no output 'z'"):
+        main(*sides)
+    (tmp_path / "old" / "migrate_tolerances.json").write_text('{"y": [0]}')
+    with pytest.raises(errors.CorruptModelError, match="is no tolerance"):
+        main(*sides)
+
+
+class Picky(tf.Module):
+    """x -> x + 1; one that is picky takes no batch without rows."""
+
+    def __init__(self, picky):
+        super().__init__()
+        self.picky = picky
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32)], autograph=False)
+    def call(self, x):
+        guards = [tf.debugging.assert_positive(tf.shape(x)[0])] if self.picky else []
+        with tf.control_dependencies(guards):
+            return {"y": x + 1}
+
+
+def test_batches_without_rows_where_the_baseline_takes_them(tmp_path):
+    for name in ("picky", "open"):
+        module = Picky(name == "picky")
+        tf.saved_model.save(module, str(tmp_path / name), signatures={"f": module.call})
+    found = migrate.compare_models(tmp_path / "picky", tmp_path / "open")
+    assert found.verdict.value == "PASS" and not found.not_compared
+    found = migrate.compare_models(tmp_path / "open", tmp_path / "open", migrate.CompareOptions(nonfinite=True))
+    assert {"serve/f/batch_0", "serve/f/nonfinite"} < {diff.where for diff in found.diffs}
+    found = migrate.compare_models(tmp_path / "open", tmp_path / "picky")
+    assert found.verdict.value == "FAIL" and "serve/f/batch_0" in found.failures[0]
+    with pytest.raises(errors.UsageError, match="batch sizes"):
+        migrate.CompareOptions(batch_sizes=(1, 1))
 
 
 def test_usage(chains, tmp_path):

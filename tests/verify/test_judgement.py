@@ -285,7 +285,7 @@ def test_record_is_strict_json_and_reads_back():
     found = dataclasses.replace(found, inputs=({"where": CALL, "key": "x"},), reproduce="migrate-compare")
     text = json.dumps(found.to_record(), allow_nan=False)
     assert Verification.from_record(json.loads(text)) == found
-    assert json.loads(text)["schema_version"] == 2
+    assert json.loads(text)["schema_version"] == 3
 
 
 def test_record_of_version_1_is_read():
@@ -323,3 +323,79 @@ def test_what_one_side_cannot_tell_is_not_passed_over():
     found = judge(old, answers({"y": VALUE}))
     assert [line.partition(":")[0] for line in found.not_compared] == ["regularization_losses", "update"]
     assert judge(old, answers({"y": VALUE}), Criteria(strict=True)).verdict is Verdict.FAIL
+
+
+SCORES = np.float32([[0.1, 0.5, 0.5, 0.2, 0.0, 0.3], [0.6, 0.1, 0.2, 0.3, 0.5999999, 0.4]])
+
+
+def test_another_largest_element_is_said_though_the_numbers_agree():
+    new = flip(flip(SCORES, (1, 0), np.float32(0.5999999)), (1, 4), np.float32(0.6))
+    found = judge_values(SCORES, new)
+    assert found.verdict is Verdict.PASS
+    assert [note for note in found.notes if "1 rows have another largest element, first row [1]: 0 became 4" in note]
+    strict = judge_values(SCORES, new, criteria=Criteria(same_argmax=True))
+    assert strict.verdict is Verdict.FAIL
+    assert "within tolerance, but 1 rows have another largest element" in strict.failures[0]
+
+
+def test_ties_of_the_baseline_are_no_flips():
+    new = flip(SCORES, (0, 2), np.nextafter(np.float32(0.5), np.float32(1)))  # 1 and 2 were equal
+    assert judge_values(SCORES, new, criteria=Criteria(same_argmax=True)).verdict is Verdict.PASS
+    nothing = np.full((2, 3), np.nan, np.float32)
+    assert statistics.measure_floats(nothing, nothing).argmax_flips == 0
+
+
+def test_top_k_agreement():
+    old = np.arange(40, dtype=np.float32).reshape(2, 20)
+    order = old[:, ::-1].copy()
+    assert statistics.measure_floats(old, old).top_k_agreement == 1
+    assert statistics.measure_floats(old, order).top_k_agreement == 0
+    shuffled = old.copy()
+    shuffled[:, [19, 16]] = old[:, [16, 19]]  # the same five in another order
+    found = statistics.measure_floats(old, shuffled)
+    assert (found.top_k, found.top_k_agreement, found.argmax_agreement) == (5, 1, 0)
+    found = statistics.measure_floats(old, flip(shuffled, (0, 3), np.float32(99)))
+    assert (found.top_k_agreement, found.argmax_flips) == (0.5, 2)
+    assert statistics.measure_floats(old[:, :5], old[:, :5]).top_k is None
+
+
+def test_tolerance_in_ulp():
+    near = VALUE
+    for _ in range(3):
+        near = np.nextafter(near, np.float32(9))
+    exact = Tolerance(relative=0, absolute=0)
+    assert judge_values(VALUE, near, criteria=Criteria(tolerance=exact)).verdict is Verdict.FAIL
+    ulps = dataclasses.replace(exact, ulp=3)
+    found = judge_values(VALUE, near, criteria=Criteria(tolerance=ulps))
+    assert found.verdict is Verdict.PASS and found.diffs[0].ulp == 3
+    narrower = dataclasses.replace(exact, ulp=2)
+    assert judge_values(VALUE, near, criteria=Criteria(tolerance=narrower)).verdict is Verdict.FAIL
+    appeared = flip(near, (0, 0), np.nan)
+    assert judge_values(VALUE, appeared, criteria=Criteria(tolerance=ulps)).verdict is Verdict.FAIL
+
+
+def test_a_batch_without_rows_proves_nothing_and_need_not_run():
+    empty = "serve/default/batch_0"
+    alone = Results(outputs={("", empty): {"y": np.zeros((0, 4))}})
+    assert judge(alone, alone).verdict is Verdict.NOTHING_COMPARED
+    old = answers({"y": VALUE}, refusals={("", empty): "cannot reshape"})
+    found = judge(old, answers({"y": VALUE}), Criteria(strict=True))
+    assert found.verdict is Verdict.PASS and found.not_compared == ()
+    assert found.notes == ("the baseline takes no batch without rows: serve/default",)
+    # What the baseline takes the candidate must take, too.
+    old = Results(outputs={("", CALL): {"y": VALUE}, ("", empty): {"y": VALUE[:0]}})
+    found = judge(old, answers({"y": VALUE}, refusals={("", empty): "cannot reshape"}))
+    assert found.failures == (f"{empty} (): cannot reshape",)
+
+
+def test_what_a_training_call_does_not_move_is_named():
+    old = answers({"y": VALUE})
+    old.record_updates({"mean": VALUE}, {"mean": VALUE + 1})
+    new = answers({"y": VALUE})
+    new.record_updates({"mean": VALUE}, {"mean": VALUE})
+    assert judge(old, new).failures[0].endswith("(the training call does not move it)")
+
+
+def test_what_became_random_is_named():
+    found = judge_values(VALUE, VALUE * 2, unsteady=frozenset([(CALL, "y")]))
+    assert "the candidate's is random, it differs from call to call; the baseline's does not" in found.failures[0]

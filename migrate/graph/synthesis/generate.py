@@ -19,6 +19,7 @@ _UNUSUAL = (b"", "naïve 日本語 😀".encode(), b"zzz-not-a-token", b"A.B, c!
 _OUTSIDE = b"zzz-not-a-token"
 # Zeros of both signs, a denormal, and magnitudes that leave room for sums of products.
 _SPECIAL_FLOATS = (0.0, -0.0, 1e-40, 1e4, -1e4)
+_NONFINITE = (np.nan, np.inf, -np.inf)
 _NUMPY_DTYPES = {"bfloat16": ml_dtypes.bfloat16, "string": object, "": np.float32}
 
 
@@ -35,6 +36,7 @@ class Generator:
       equations, sizes: what dimensions are; every symbol has a size.
       seed: goes into each random stream, beside the source's name: (seed, signature, case, ...).
       special: whether unusual strings and floats are wanted.
+      nonfinite: whether NaN and Inf are wanted.
       used_special: set where a value was unusual.
     """
 
@@ -43,6 +45,7 @@ class Generator:
     sizes: Mapping[Symbol, int]
     seed: tuple[Any, ...]
     special: bool = False
+    nonfinite: bool = False
     used_special: bool = False
 
     def size(self, dim: dims.Dim) -> int:
@@ -285,7 +288,7 @@ class Generator:
         if facts.boundaries:
             return self._spread(facts.boundaries, rng, shape)
         if "image" in facts.marks:
-            return rng.random(shape)
+            return self._spoil(rng.random(shape))
         if "positive" in facts.marks or "nonzero" in facts.marks or not shape:
             return rng.uniform(0.25, 1.0, shape)
         values = rng.standard_normal(shape)
@@ -293,6 +296,15 @@ class Generator:
             self.used_special = True
             count = min(values.size, len(_SPECIAL_FLOATS))
             values.reshape(-1)[:count] = _SPECIAL_FLOATS[:count]
+        return self._spoil(values)
+
+    def _spoil(self, values: np.ndarray) -> np.ndarray:
+        """NaN and Inf, each in another row as far as there are rows, so that one does not hide the others."""
+        if self.nonfinite and values.ndim and values.size:
+            self.used_special = True
+            rows = values.reshape(values.shape[0], -1) if values.shape[0] > 1 else values.reshape(-1, 1)
+            count = min(len(rows), len(_NONFINITE))
+            rows[:count, 0] = _NONFINITE[:count]
         return values
 
     def _spread(self, boundaries: list[float], rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

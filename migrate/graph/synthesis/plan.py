@@ -28,17 +28,23 @@ _MOST_UNKNOWN_RANKS = 4
 
 
 def synthesize_cases(
-    variant: GraphVariant, signature: Signature, *, seed: int = 0, batch_sizes: Sequence[int] = (1, 3)
+    variant: GraphVariant,
+    signature: Signature,
+    *,
+    seed: int = 0,
+    batch_sizes: Sequence[int] = (1, 3),
+    nonfinite: bool = False,
 ) -> tuple[Case, ...]:
     """Cases whose inputs the signature can take, found by walking the graph from the inputs.
 
     One case `batch_<n>` for each batch size, with all inputs given; `unusual` (empty and unicode strings,
-    missing features, zeros, a denormal, large numbers) where the graph takes such values;
-    `defaults_omitted` where inputs have defaults. The same arguments give the same cases.
+    missing features, zeros, a denormal, large numbers) where the graph takes such values; `nonfinite` on request
+    (NaN and both Infs among floats that may be any number); `defaults_omitted` where inputs have defaults. The same
+    arguments give the same cases. A batch of 0 is left out where no input has a free first dimension.
     """
     plan = _Plan.make(variant, signature)
     largest = max(batch_sizes, default=1) or 1
-    cases = [plan.make_case(f"batch_{n}", seed, n)[0] for n in batch_sizes]
+    cases = [plan.make_case(f"batch_{n}", seed, n)[0] for n in batch_sizes if n]
     unusual, is_special = plan.make_case("unusual", seed, max(largest, 3), special=True)
     if is_special:
         cases.append(unusual)
@@ -46,7 +52,20 @@ def synthesize_cases(
         full, _ = plan.make_case("defaults_omitted", seed, largest)
         given = {key: value for key, value in full.inputs.items() if signature.inputs[key].default is None}
         cases.append(Case(name=full.name, inputs=given))
+    if nonfinite:
+        strange, is_special = plan.make_case("nonfinite", seed, max(largest, 3), nonfinite=True)
+        cases.extend([strange] if is_special else [])
+    if 0 in batch_sizes:
+        empty, _ = plan.make_case("batch_0", seed, 0)
+        cases.extend([empty] if any(map(_is_empty, empty.inputs.values())) else [])
     return tuple(cases)
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether a value has no rows."""
+    if isinstance(value, SparseValue):
+        return bool(value.dense_shape.size and value.dense_shape[0] == 0)
+    return (value.row_splits[0].size == 1) if isinstance(value, RaggedValue) else value.shape[:1] == (0,)
 
 
 @dataclasses.dataclass(slots=True)
@@ -67,7 +86,9 @@ class _Plan:
         )
         return cls(signature, survey.explore())
 
-    def make_case(self, name: str, seed: int, batch: int, special: bool = False) -> tuple[Case, bool]:
+    def make_case(
+        self, name: str, seed: int, batch: int, *, special: bool = False, nonfinite: bool = False
+    ) -> tuple[Case, bool]:
         """The case, and whether anything in it is unusual."""
         equations = self.walk.equations
         wanted: set[Symbol] = set(equations.bindings) | set(equations.roles)
@@ -75,7 +96,7 @@ class _Plan:
             wanted |= set().union(*(find_symbols(d) for d in source.shape or ()), set())
         sizes, _ = find_values(equations, sorted(wanted), batch)
         stream = (seed, self.signature.key, name)
-        generator = Generator(self.walk.sources, equations, sizes, stream, special)
+        generator = Generator(self.walk.sources, equations, sizes, stream, special=special, nonfinite=nonfinite)
         inputs: dict[str, Any] = {}
         first_key: dict[tuple[str, ...], str] = {}
         for key, tensor in self.signature.inputs.items():

@@ -87,12 +87,13 @@ def feed_of(signature, inputs):
     return feed
 
 
-def run_graph(build, *, batch_sizes=(1, 3), seed=0, assets=()):
+def run_graph(build, *, batch_sizes=(1, 3), seed=0, assets=(), **options):
     """`build()` makes the graph and returns (inputs, outputs); runs every case, which must not fail."""
     with tf.Graph().as_default() as graph:
         inputs, outputs = build()
         signature = make_signature(inputs, outputs)
-        cases = synthesize_cases(make_variant(graph, assets), signature, seed=seed, batch_sizes=batch_sizes)
+        variant = make_variant(graph, assets)
+        cases = synthesize_cases(variant, signature, seed=seed, batch_sizes=batch_sizes, **options)
         results = {}
         with v1.Session(graph=graph) as session:
             session.run([v1.global_variables_initializer(), v1.local_variables_initializer(), v1.tables_initializer()])

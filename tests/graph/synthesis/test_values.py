@@ -270,3 +270,34 @@ def test_ids_that_are_clipped_may_be_anything():
         return {"x": x}, {"y": tf.gather(weights(2, 2), tf.minimum(x, 1))}
 
     assert run_graph(build, batch_sizes=(1, 40)).cases["batch_40"].inputs["x"].max() > 1
+
+
+def test_batches_without_rows():
+    def build():
+        x = v1.placeholder(tf.float32, [None, 4])
+        words = v1.sparse_placeholder(tf.string, [None, 3])
+        return {"x": x, "words": words}, {"y": tf.matmul(x, tf.ones([4, 2])), "n": words.dense_shape}
+
+    run = run_graph(build, batch_sizes=(1, 0))
+    assert list(run.cases)[-1] == "batch_0", "what has rows comes first"
+    assert run.outputs["batch_0"]["y"].shape == (0, 2) and run.outputs["batch_0"]["n"][0] == 0
+    assert "batch_0" not in run_graph(lambda: fixed_batch(), batch_sizes=(1, 0)).cases
+
+
+def fixed_batch():
+    x = v1.placeholder(tf.float32, [2, 4])
+    return {"x": x}, {"y": x * 2}
+
+
+def test_nan_and_inf_on_request():
+    def build():
+        x = v1.placeholder(tf.float32, [None, 4])
+        rate = v1.placeholder(tf.float32, [])
+        ids = v1.placeholder(tf.int32, [None])
+        return {"x": x, "rate": rate, "ids": ids}, {"y": tf.nn.dropout(x, rate=rate), "n": ids + 1}
+
+    run = run_graph(build, nonfinite=True)
+    given = run.cases["nonfinite"].inputs
+    assert np.isnan(given["x"][0]).any() and np.isinf(given["x"][1:]).any(axis=1).all()
+    assert np.isfinite(given["rate"]).all(), "a rate that is no rate tests nothing"
+    assert "nonfinite" not in run_graph(build).cases
