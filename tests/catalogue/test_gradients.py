@@ -6,7 +6,6 @@ from .check_behaviour import check_gradients
 
 # Strict: who repairs one of these takes it off the list.
 KNOWN_FAILURES = {
-    "gradients_in_graph": "a TensorArray's gradient inside a graph that holds TF1 gradients: bare AssertionError",
 }
 
 

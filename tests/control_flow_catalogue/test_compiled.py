@@ -33,11 +33,11 @@ NOT_XLA = {
     "tensor_arrays": _SCATTER,
 }
 # slug -> what the TFLite converter has no op of its own for.
-_SHAPE = "TensorListReserve wants a static element shape; TF1 left the batch size open"
+_SHAPE = "a list wants a static element shape; TF1 left the batch size open"
 NOT_TFLITE = {
     "attention_decoder": _SHAPE,
     "attention_training": _SHAPE,
-    "baked_gradients": "StackV2 is no TFLite op",
+    "baked_gradients": _SHAPE,
     "beam_search": _SHAPE,
     "bidirectional": _SHAPE,
     "crf": _SHAPE,

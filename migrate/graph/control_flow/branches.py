@@ -74,7 +74,8 @@ def assign_states(scope: list[Node], left: Collection[tuple[str, int]]) -> Branc
         if node.kind == "Merge":
             _place_merge(node, result)
             continue
-        state = _join(node, result)
+        # A ControlTrigger runs even where what it waits for does not.
+        state = _meet(node, result) if node.kind == "ControlTrigger" else _join(node, result)
         states[node] = state
         if node.kind == "Switch":
             pred = strip_identity(node.inputs[1])
@@ -120,6 +121,19 @@ def _join(node: Node, found: Branches) -> State:
             raise _refuse(node, low, high, "its inputs come from branches that do not nest")
         deepest = high
     return deepest
+
+
+def _meet(node: Node, found: Branches) -> State:
+    """The deepest state that holds all inputs of `node`."""
+    states = list(_input_states(node, found))
+    common = states[0] if states else found.root
+    for state in states[1:]:
+        while common is not state:
+            if common.depth >= state.depth:
+                common = common.region.parent
+            else:
+                state = state.region.parent
+    return common
 
 
 def _place_merge(node: Node, found: Branches) -> None:

@@ -27,7 +27,7 @@ from migrate.graph.control_flow.functions import (
     attr_type,
     attr_types,
 )
-from migrate.graph.control_flow.nodes import INT32, LOOP, RAW, RESOURCE, Node, NotRaised, Tensor
+from migrate.graph.control_flow.nodes import INT32, LOOP, RAW, RESOURCE, VARIANT, Node, NotRaised, Tensor
 from migrate.graph.control_flow.schedule import Cluster, Trace, schedule_scope
 from migrate.graph.control_flow.trip_count import find_trip_limit
 
@@ -293,6 +293,8 @@ class _Branch:
         """A value for the branch that does not make one; whoever would read it does not run."""
         if ref.dtype == RESOURCE:
             raise NotRaised(None, ref.name, "a resource made in one branch is used after it")
+        if ref.dtype == VARIANT:
+            return self._fake_list()
         attrs = {
             "dtype": attr_type(ref.dtype),
             "shape": tf.compat.v1.AttrValue(shape=tf.TensorShape(None).as_proto()),
@@ -300,6 +302,14 @@ class _Branch:
         name = self.builder.context.unique(f"{self.name}/FakeParam")
         self.builder.append("FakeParam", name, [], attrs)
         return Ref(name=name, argument="output", index=0, flat=0, dtype=ref.dtype)
+
+    def _fake_list(self) -> Ref:
+        """A list, as a FakeParam has no zeros of its kind, for which an eager tape asks (TF 2.21)."""
+        name = self.builder.context.unique(f"{self.name}/FakeList")
+        inputs = [self.constant(-1, "element_shape"), self.constant(0, "max_num_elements")]
+        attrs = {"element_dtype": attr_type(tf.float32.as_datatype_enum), "shape_type": attr_type(INT32)}
+        self.builder.append("EmptyTensorList", name, inputs, attrs)
+        return Ref(name=name, argument="handle", index=0, flat=0, dtype=VARIANT)
 
 
 class _Crossing:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -69,7 +69,7 @@ class Context:
 
     Attributes:
       alias: tensors that stand for another one (outputs of Switch, Enter).
-      elements: (dtype, shape) of the elements of tensors that are lists.
+      lists: tensors that are TensorLists.
       names: all names in use; functions: by name, in order of completion.
       value_indices: Merges whose second output somebody wants.
       digest: of the source graph. Function names end with it: TensorFlow keeps one table of functions for
@@ -79,7 +79,7 @@ class Context:
 
     ops: Ops
     alias: dict[Tensor, Tensor]
-    elements: Mapping[Tensor, tuple[int, Any]]
+    lists: Collection[Tensor]
     names: set[str]
     argument: str
     digest: str
@@ -102,7 +102,7 @@ class Context:
     def shape(self, tensor: Tensor) -> Any:
         """TensorShapeProto, as far as the graph tells it."""
         node, index = self.follow(tensor)
-        if tensor in self.elements or node.kind == "VarHandleOp":
+        if tensor in self.lists or node.kind == "VarHandleOp":
             return SCALAR_SHAPE
         if node.kind == "Const":
             return read_attr(node.proto, "value").tensor.tensor_shape

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from migrate.graph.control_flow.nodes import Node, Tensor, read_attr, strip_identity
+from migrate.graph.control_flow.nodes import INT32, Node, Tensor, read_attr, strip_identity
 
 _SAME_DEPTH = 6
 
 
-class _Writer:
+class Writer:
+    """Rewrites the ops of the array that `maker` makes; `added` are the nodes that had to be made for it."""
+
     def __init__(self, maker: Node, dtype: int, shape: tf.TensorShape, dynamic: bool) -> None:
         self.maker = maker
         self.size = maker.inputs[0]
@@ -42,7 +44,7 @@ class _Writer:
 
     def constant(self, name: str, value: Any, dtype: tf.DType = tf.int32) -> Tensor:
         tensor = tf.make_tensor_proto(value, dtype)
-        attrs = {"dtype": _attr(type=tensor.dtype), "value": _attr(tensor=tensor)}
+        attrs = {"dtype": tf.compat.v1.AttrValue(type=tensor.dtype), "value": tf.compat.v1.AttrValue(tensor=tensor)}
         return self.insert(f"{name}/raised", "Const", [], **attrs)
 
     def element_shape(self, node: Node, prefix: tuple[int, ...] = (), shape: tf.TensorShape | None = None) -> Tensor:
@@ -53,7 +55,25 @@ class _Writer:
         return self.constant(f"{node.name}/element_shape", value)
 
     def attrs(self, **more: Any) -> dict[str, Any]:
-        return {"element_dtype": _attr(type=self.dtype)} | more
+        return {"element_dtype": tf.compat.v1.AttrValue(type=self.dtype)} | more
+
+    def fill(self, node: Node, value: Tensor) -> None:
+        """Let `node` be the list of the rows of `value`."""
+        attrs = self.attrs(shape_type=tf.compat.v1.AttrValue(type=INT32))
+        self.rewrite(node, "TensorListFromTensor", [value, self.element_shape(node)], **attrs)
+
+    def gather_rows(self, node: Node, value: Tensor, indices: Tensor) -> None:
+        """Let `node` be those rows of `value`."""
+        index_type = tf.compat.v1.AttrValue(type=INT32)
+        attrs = {"Tparams": tf.compat.v1.AttrValue(type=self.dtype), "Tindices": index_type, "Taxis": index_type}
+        axis = self.constant(f"{node.name}/axis", 0)
+        self.rewrite(node, "GatherV2", [value, indices, axis], **attrs)
+
+    def split(self, node: Node) -> None:
+        """TensorArraySplit to the list of the parts."""
+        _, value, lengths, _ = node.inputs
+        inputs = [value, self.element_shape(node), lengths]
+        self.rewrite(node, "TensorListSplit", inputs, **self.attrs(shape_type=tf.compat.v1.AttrValue(type=INT32)))
 
 
 def rewrite_ops(
@@ -66,70 +86,75 @@ def rewrite_ops(
       ops: what each op does ("Write", ...), and the op.
       shape: of every element, as far as known.
     """
-    writer = _Writer(maker, dtype, shape, dynamic)
-    writers = {
-        "Write": _write,
-        "Read": _read,
-        "Gather": _gather,
-        "Pack": _pack,
-        "Scatter": _scatter,
-        "Unpack": _unpack,
-        "Concat": _concat,
-        "Split": _split,
-        "Size": _size,
-        "Close": _close,
-    }
+    writer = Writer(maker, dtype, shape, dynamic)
     sizes = {node for task, node in ops if task == "Size"}
     for task, node in ops:
-        if task == "Gather" and _takes_all(node.inputs[1], sizes, writer):
-            task = "Pack"
-            node.inputs = [node.inputs[0], node.inputs[2]]
-        writers[task](writer, node)
+        if task in _FILLERS:
+            _FILLERS[task](writer, node)
+        else:
+            rewrite_reader(task, writer, node, sizes)
     shape_input = writer.element_shape(maker)
     writer.rewrite(
         maker,
         "TensorListReserve",
         [shape_input, writer.size],
-        **writer.attrs(shape_type=_attr(type=tf.int32.as_datatype_enum)),
+        **writer.attrs(shape_type=tf.compat.v1.AttrValue(type=INT32)),
     )
     maker.proto.attr.pop("_output_shapes", None)
     return writer.added
 
 
-def _write(writer: _Writer, node: Node) -> None:
+def rewrite_reader(task: str, writer: Writer, node: Node, sizes: set[Node]) -> None:
+    """Rewrite (in place) an op that changes nothing. `sizes`: all ops that tell the array's size."""
+    if task == "Gather" and takes_all(node.inputs[1], sizes, writer):
+        task = "Pack"
+        node.inputs = [node.inputs[0], node.inputs[2]]
+    _READERS[task](writer, node)
+
+
+def _write(writer: Writer, node: Node) -> None:
     _, index, value, flow = node.inputs
-    resize = {"resize_if_index_out_of_bounds": _attr(b=True)} if writer.dynamic else {}
+    resize = {"resize_if_index_out_of_bounds": tf.compat.v1.AttrValue(b=True)} if writer.dynamic else {}
     writer.rewrite(node, "TensorListSetItem", [flow, index, value], **writer.attrs(**resize))
 
 
-def _read(writer: _Writer, node: Node) -> None:
+def _read(writer: Writer, node: Node) -> None:
     _, index, flow = node.inputs
     writer.rewrite(node, "TensorListGetItem", [flow, index, writer.element_shape(node)], **writer.attrs())
 
 
-def _told_shape(writer: _Writer, node: Node) -> tf.TensorShape:
+def _told_shape(writer: Writer, node: Node) -> tf.TensorShape:
     if "element_shape" not in node.proto.attr:
         return writer.shape
     told = tf.TensorShape(read_attr(node.proto, "element_shape").shape)
     return writer.shape.merge_with(told) if writer.shape.is_compatible_with(told) else writer.shape
 
 
-def _gather(writer: _Writer, node: Node) -> None:
+def _gather(writer: Writer, node: Node) -> None:
     _, indices, flow = node.inputs
     shape = writer.element_shape(node, shape=_told_shape(writer, node))
-    writer.rewrite(node, "TensorListGather", [flow, indices, shape], **writer.attrs())
+    if _are_distinct(indices):
+        writer.rewrite(node, "TensorListGather", [flow, indices, shape], **writer.attrs())
+        return
+    # The gradient of TensorListGather keeps one of the gradients of an element that was gathered twice (TF 2.21).
+    int_type = tf.compat.v1.AttrValue(type=INT32)
+    unique = writer.insert(f"{node.name}/unique", "Unique", [indices], T=int_type, out_idx=int_type)
+    rows = writer.insert(f"{node.name}/rows", "TensorListGather", [flow, unique, shape], **writer.attrs())
+    writer.gather_rows(node, rows, Tensor(unique.node, 1))
 
 
-def _pack(writer: _Writer, node: Node) -> None:
+def _pack(writer: Writer, node: Node) -> None:
     shape = writer.element_shape(node, shape=_told_shape(writer, node))
-    writer.rewrite(node, "TensorListStack", [node.inputs[1], shape], **writer.attrs(num_elements=_attr(i=-1)))
+    writer.rewrite(
+        node, "TensorListStack", [node.inputs[1], shape], **writer.attrs(num_elements=tf.compat.v1.AttrValue(i=-1))
+    )
 
 
-def _scatter(writer: _Writer, node: Node) -> None:
+def _scatter(writer: Writer, node: Node) -> None:
     _, indices, value, flow = node.inputs
     if strip_identity(flow) == Tensor(writer.maker, 0) and can_fill(writer.maker, node):
         # Unstacking into an array of just that size; scattering has no XLA kernel, this has.
-        _fill(writer, node, value)
+        writer.fill(node, value)
         return
     writer.rewrite(node, "TensorListScatterIntoExistingList", [flow, value, indices], **writer.attrs())
 
@@ -139,74 +164,61 @@ def can_fill(maker: Node, node: Node) -> bool:
     task = node.kind.removeprefix("TensorArray").removesuffix("V2").removesuffix("V3")
     if task == "Unpack":
         return True
-    limit = _range_limit(node.inputs[1]) if task == "Scatter" else None
+    limit = range_limit(node.inputs[1]) if task == "Scatter" else None
     size = maker.inputs[0]
     return limit is not None and (read_attr(maker.proto, "dynamic_size").b or _are_same(limit, size))
 
 
 def read_whole(maker: Node, ops: list[tuple[str, Node]], dtype: int) -> list[Node]:
     """Turn an array that is unstacked once and then only read into the tensor it was unstacked from."""
-    writer = _Writer(maker, dtype, tf.TensorShape(None), False)
-    index_type = _attr(type=tf.int32.as_datatype_enum)
+    writer = Writer(maker, dtype, tf.TensorShape(None), False)
     for task, node in ops:
         if task == "Read":
-            attrs = {"Tparams": _attr(type=dtype), "Tindices": index_type, "Taxis": index_type}
-            axis = writer.constant(f"{node.name}/axis", 0)
-            writer.rewrite(node, "GatherV2", [node.inputs[2], node.inputs[1], axis], **attrs)
+            writer.gather_rows(node, node.inputs[2], node.inputs[1])
         elif task == "Close":
             _close(writer, node)
         else:
             value = node.inputs[1 if task == "Unpack" else 2]
-            writer.rewrite(node, "Identity", [value], T=_attr(type=dtype))
+            writer.rewrite(node, "Identity", [value], T=tf.compat.v1.AttrValue(type=dtype))
             node.proto.attr.pop("_output_shapes", None)
     writer.rewrite(maker, "NoOp", [])
     maker.proto.attr.pop("_output_shapes", None)
     return writer.added
 
 
-def _unpack(writer: _Writer, node: Node) -> None:
-    _fill(writer, node, node.inputs[1])
+def _unpack(writer: Writer, node: Node) -> None:
+    writer.fill(node, node.inputs[1])
 
 
-def _fill(writer: _Writer, node: Node, value: Tensor) -> None:
-    attrs = writer.attrs(shape_type=_attr(type=tf.int32.as_datatype_enum))
-    writer.rewrite(node, "TensorListFromTensor", [value, writer.element_shape(node)], **attrs)
-
-
-def _concat(writer: _Writer, node: Node) -> None:
+def _concat(writer: Writer, node: Node) -> None:
     flow = node.inputs[1]
     rest = read_attr(node.proto, "element_shape_except0").shape
     known = "element_shape_except0" in node.proto.attr and not rest.unknown_rank
     shape = writer.element_shape(node, (-1,) if known else (), tf.TensorShape(rest if known else None))
     leading = writer.constant(f"{node.name}/leading_dims", [], tf.int64)
-    shape_type = _attr(type=tf.int32.as_datatype_enum)
+    shape_type = tf.compat.v1.AttrValue(type=INT32)
     writer.rewrite(node, "TensorListConcatV2", [flow, shape, leading], **writer.attrs(shape_type=shape_type))
 
 
-def _split(writer: _Writer, node: Node) -> None:
-    _, value, lengths, _ = node.inputs
-    shape_type = _attr(type=tf.int32.as_datatype_enum)
-    inputs = [value, writer.element_shape(node), lengths]
-    writer.rewrite(node, "TensorListSplit", inputs, **writer.attrs(shape_type=shape_type))
+def _split(writer: Writer, node: Node) -> None:
+    writer.split(node)
 
 
-def _size(writer: _Writer, node: Node) -> None:
+def _size(writer: Writer, node: Node) -> None:
     writer.rewrite(node, "TensorListLength", [node.inputs[1]])
 
 
-def _close(writer: _Writer, node: Node) -> None:
+def _close(writer: Writer, node: Node) -> None:
     node.controls.append(writer.maker)
     writer.rewrite(node, "NoOp", [])
     node.proto.attr.pop("_output_shapes", None)
 
 
-def _attr(**value: Any) -> Any:
-    if "shape" in value:
-        return tf.compat.v1.AttrValue(shape=value["shape"])
-    return tf.compat.v1.AttrValue(**value)
+_FILLERS = {"Write": _write, "Scatter": _scatter, "Unpack": _unpack, "Split": _split}
+_READERS = {"Read": _read, "Gather": _gather, "Pack": _pack, "Concat": _concat, "Size": _size, "Close": _close}
 
 
-def _range_limit(indices: Tensor) -> Tensor | None:
+def range_limit(indices: Tensor) -> Tensor | None:
     """`n` where `indices` is 0, 1, ..., n - 1; None where it is not written as such a Range."""
     node = strip_identity(indices).node
     if node.kind != "Range" or _scalar(node.inputs[0]) != 0 or _scalar(node.inputs[2]) != 1:
@@ -214,9 +226,17 @@ def _range_limit(indices: Tensor) -> Tensor | None:
     return node.inputs[1]
 
 
-def _takes_all(indices: Tensor, sizes: set[Node], writer: _Writer) -> bool:
+def _are_distinct(indices: Tensor) -> bool:
+    """Whether it is certain that no index comes twice."""
+    value = _value(indices)
+    if value is not None:
+        return np.unique(value).size == value.size
+    return strip_identity(indices).node.kind == "Range"
+
+
+def takes_all(indices: Tensor, sizes: set[Node], writer: Writer) -> bool:
     """Whether `indices` runs over the whole array: to its size as it is, or as it was made."""
-    limit = _range_limit(indices)
+    limit = range_limit(indices)
     if limit is None:
         return False
     return strip_identity(limit).node in sizes or (not writer.dynamic and _are_same(limit, writer.size))

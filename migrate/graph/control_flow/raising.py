@@ -28,7 +28,8 @@ from migrate.graph.control_flow.nodes import (
     sort_nodes,
 )
 from migrate.graph.control_flow.reads import hoist_reads
-from migrate.graph.control_flow.tensor_arrays import ARRAY_OPS, convert_tensor_arrays
+from migrate.graph.control_flow.stacks import convert_stacks
+from migrate.graph.control_flow.tensor_arrays import ARRAY_OPS, convert_tensor_arrays, has_gradients
 from migrate.model import Finding, Severity
 
 CODE = "control-flow-not-raised"
@@ -107,7 +108,7 @@ def _raise_once(
     for node in nodes:
         if node.kind in HANDLE_OPS:
             node.controls.clear()
-    nodes, elements, notes = convert_tensor_arrays(nodes, keep)
+    nodes, lists, notes = _convert_lists(nodes, keep)
     ordered = sort_nodes(nodes)
     assigned = assign_frames(ordered)
     taken = hoist_reads(ordered, assigned, left_frames)
@@ -123,7 +124,7 @@ def _raise_once(
     context = Context(
         ops=ops,
         alias=_find_aliases(found.values(), loops),
-        elements=elements,
+        lists=lists,
         names={node.name for node in (*nodes, *assigned)},
         argument=_argument_prefix(nodes),
         digest=_digest(graph_def, keep),
@@ -144,6 +145,16 @@ def _raise_once(
         builder.emit_stand_in(node, outputs[node])
         notes.append(_describe_inside(node))
     return builder.nodes, list(context.functions.values()), notes
+
+
+def _convert_lists(nodes: list[Node], keep: Collection[str]) -> tuple[list[Node], set[Tensor], list[Finding]]:
+    """TensorArrays and stacks to TensorLists: the nodes then, the tensors that are lists, and what stays."""
+    kept = {text.removeprefix("^").partition(":")[0] for text in keep}
+    # Where there are no gradients, there is no need to know the frames so early.
+    frames = assign_frames(sort_nodes(nodes)) if has_gradients(nodes) else {}
+    nodes, lists, notes = convert_tensor_arrays(nodes, kept, frames)
+    added, more, others = convert_stacks(nodes, frames, kept)
+    return nodes + added, lists | more, notes + others
 
 
 def _lies_inside(node: Node, found: Branches) -> bool:

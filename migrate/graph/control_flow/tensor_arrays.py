@@ -5,46 +5,40 @@ A TensorArray is a resource whose state its `flow` scalar orders; a functional l
 the loop as that value would be. So each array's flow becomes its list: the tensor keeps its way through
 Enter, Merge, Switch, NextIteration and Exit, and its type turns from float to variant.
 
-Invariant: an array is converted whole or not at all. It is left (with a Finding) where its handle or flow
-goes anywhere but to its own ops: a merge of two arrays, or the gradient array of a training graph
-(TensorArrayGradV3), which finds its source through the resource.
+Invariant: an array is converted whole, with the gradient arrays that a training graph made of it, or not at
+all. It is left (with a Finding) where its handle or flow goes anywhere but to its own ops: a merge of two
+arrays, for example.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
 
 import tensorflow as tf
 
-from migrate.graph.control_flow.list_ops import can_fill, read_whole, rewrite_ops
-from migrate.graph.control_flow.nodes import VARIANT, Node, Tensor, copy_proto, read_attr
+from migrate.graph.control_flow.array_gradients import GRADIENT, ArrayGradient, convert_gradient, trace_gradient
+from migrate.graph.control_flow.flows import (
+    FLOW_INPUT,
+    FLOW_OUTPUT,
+    FLOW_PASSES,
+    Consumers,
+    Flow,
+    Handed,
+    Unconvertible,
+    find_consumers,
+    pass_outputs,
+)
+from migrate.graph.control_flow.frames import Frame
+from migrate.graph.control_flow.list_ops import Writer, can_fill, read_whole, rewrite_ops
+from migrate.graph.control_flow.nodes import VARIANT, Node, Tensor, copy_proto, read_attr, sources
+from migrate.graph.control_flow.stacks import STACK, find_handed
 from migrate.model import Finding, Severity
 
 CODE = "tensor-array-not-converted"
 STRING = tf.string.as_datatype_enum
 ARRAY_OPS = frozenset(("TensorArray", "TensorArrayV2", "TensorArrayV3"))
-# Position of the flow among the inputs of each op; -1: it takes none.
-_FLOW_INPUT = {
-    "Write": 3,
-    "Read": 2,
-    "Gather": 2,
-    "Scatter": 3,
-    "Concat": 1,
-    "Split": 3,
-    "Size": 1,
-    "Pack": 1,
-    "Unpack": 2,
-    "Close": -1,
-}
-_FLOW_OUTPUT = frozenset(("Write", "Scatter", "Split", "Unpack"))
 _HANDLE_PASSES = frozenset(("Identity", "Enter", "Switch"))
-_FLOW_PASSES = frozenset(("Identity", "Enter", "Exit", "Switch", "Merge", "NextIteration"))
-
-
-class _Unconvertible(Exception):
-    """An array that stays: (node, reason)."""
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -57,6 +51,8 @@ class Array:
       handles: nodes that only pass the handle on.
       passes: nodes that only pass the flow on.
       starts: edges (consumer, input position) that carry the flow of the array as it was made.
+      stacks: the stacks that keep its flow for the gradient's loop.
+      gradient: its gradient arrays.
     """
 
     node: Node
@@ -64,6 +60,8 @@ class Array:
     handles: list[Node] = dataclasses.field(default_factory=list)
     passes: dict[Node, None] = dataclasses.field(default_factory=dict)
     starts: list[tuple[Node, int]] = dataclasses.field(default_factory=list)
+    stacks: dict[Node, Handed] = dataclasses.field(default_factory=dict)
+    gradient: ArrayGradient = dataclasses.field(default_factory=ArrayGradient)
 
     @property
     def dtype(self) -> int:
@@ -74,47 +72,63 @@ class Array:
         return read_attr(self.node.proto, "dynamic_size").b
 
 
-Consumers = dict[Tensor, list[tuple[Node, int]]]
+def has_gradients(nodes: list[Node]) -> bool:
+    """Whether tf.gradients wrote gradients of arrays or loops into the graph."""
+    return any(node.kind == STACK or parse_task(node.kind) == GRADIENT for node in nodes)
 
 
 def convert_tensor_arrays(
-    nodes: list[Node], keep: Collection[str]
-) -> tuple[list[Node], dict[Tensor, tuple[int, Any]], list[Finding]]:
+    nodes: list[Node], kept: Collection[str], frames: Mapping[Node, Frame | None]
+) -> tuple[list[Node], set[Tensor], list[Finding]]:
     """Convert every array that can be.
 
     Args:
       nodes: the whole graph; changed in place (never their protos).
-      keep: names that must go on naming what they name.
+      kept: names of nodes that must go on naming what they name.
+      frames: frame of each node in topological order; only read where the graph holds gradients.
 
     Returns:
-      The nodes of the converted graph, (element dtype, element shape) of each tensor that is a list now, and
-      a Finding for each array that stays.
+      The nodes of the converted graph, the tensors that are lists now, and a Finding for each array that stays.
     """
     makers = [node for node in nodes if node.kind in ARRAY_OPS]
     if not makers:
-        return nodes, {}, []
-    consumers: Consumers = {}
-    for node in nodes:
-        for position, tensor in enumerate(node.inputs):
-            consumers.setdefault(tensor, []).append((node, position))
-    kept = {text.removeprefix("^").partition(":")[0] for text in keep}
-    elements: dict[Tensor, tuple[int, Any]] = {}
-    findings, dropped, added = [], {}, []
+        return nodes, set(), []
+    consumers = find_consumers(nodes)
+    handed = find_handed(nodes, consumers)
+    lists: set[Tensor] = set()
+    findings, dropped, added = [], set(), []
     for maker in makers:
         try:
-            array = _trace_array(maker, consumers, kept)
-        except _Unconvertible as error:
+            array = _trace_array(maker, consumers, kept, frames, handed)
+        except Unconvertible as error:
             findings.append(_describe(maker, *error.args))
             continue
         if array.dtype == STRING and _is_only_read(array):
             added.extend(_use_whole(array))
         else:
-            added.extend(_convert_array(array, elements))
-        dropped.update((node, maker) for node in array.handles)
+            added.extend(_convert_array(array, lists))
+        dropped.update(array.handles)
     if dropped:
         for node in nodes:
-            node.controls = [dropped.get(control, control) for control in node.controls]
-    return [node for node in (*nodes, *added) if node not in dropped], elements, findings
+            node.controls = _replace_dropped(node.controls, dropped)
+    return [node for node in (*nodes, *added) if node not in dropped], lists, findings
+
+
+def _replace_dropped(controls: list[Node], dropped: Collection[Node]) -> list[Node]:
+    """`controls` with what the dropped ones waited for in their place."""
+    if not any(control in dropped for control in controls):
+        return controls
+    found: dict[Node, None] = {}
+    stack = controls[::-1]
+    seen: set[Node] = set()
+    while stack:
+        node = stack.pop()
+        if node not in dropped:
+            found[node] = None
+        elif node not in seen:
+            seen.add(node)
+            stack.extend(sources(node))
+    return list(found)
 
 
 def _describe(maker: Node, culprit: Node, reason: str) -> Finding:
@@ -127,29 +141,51 @@ def _describe(maker: Node, culprit: Node, reason: str) -> Finding:
     )
 
 
-def _trace_array(maker: Node, consumers: Consumers, kept: Collection[str]) -> Array:
-    """Find all that belongs to the array of `maker`; raises `_Unconvertible`."""
+def _trace_array(
+    maker: Node,
+    consumers: Consumers,
+    kept: Collection[str],
+    frames: Mapping[Node, Frame | None],
+    handed: Mapping[Node, Handed],
+) -> Array:
+    """Find all that belongs to the array of `maker`; raises `Unconvertible`."""
     array = Array(maker)
-    _trace_handle(array, consumers)
-    _trace_flow(array, consumers)
-    for node in (maker, *array.handles, *array.passes):
+    _trace_handle(array, consumers, handed)
+    flow = _trace_flow(array, consumers, handed)
+    if array.gradient.makers:
+        if maker.kind != "TensorArrayV3":
+            raise Unconvertible(array.gradient.makers[0], "takes its handle")
+        trace_gradient(array.gradient, flow, consumers, frames)
+    for node in (maker, *array.handles, *array.passes, *array.gradient.passes):
         if node.name in kept:
-            raise _Unconvertible(node, "is named by a signature")
+            raise Unconvertible(node, "is named by a signature")
     return array
 
 
-def _trace_handle(array: Array, consumers: Consumers) -> None:
-    stack = [Tensor(array.node, 0)]
+def _trace_handle(array: Array, consumers: Consumers, handed: Mapping[Node, Handed]) -> None:
+    """Find what takes the handle, or the handle of a gradient array made of it."""
+    stack = [(Tensor(array.node, 0), array.ops)]
     while stack:
-        for node, position in consumers.get(stack.pop(), ()):
+        tensor, ops = stack.pop()
+        for node, position in consumers.get(tensor, ()):
             task = parse_task(node.kind)
             if node.kind in _HANDLE_PASSES and position == 0:
                 array.handles.append(node)
-                stack.extend(Tensor(node, index) for index in range(2 if node.kind == "Switch" else 1))
-            elif task in _FLOW_INPUT and position == 0:
-                array.ops.append((task, node))
+                stack.extend((passed, ops) for passed in pass_outputs(node))
+            elif node in handed and position == 1:
+                ends = (node, *handed[node].pops)
+                array.handles.extend((handed[node].stack, *handed[node].passes, *ends))
+                stack.extend((Tensor(end, 0), ops) for end in ends)
+            elif task in FLOW_INPUT and position == 0:
+                ops.append((task, node))
+            elif task == GRADIENT and position == 0 and ops is array.ops:
+                array.handles.append(node)
+                array.gradient.makers.append(node)
+                stack.append((Tensor(node, 0), array.gradient.ops))
+                for other, _ in consumers.get(Tensor(node, 1), ()):
+                    raise Unconvertible(other, "takes the flow of the gradient's handle")
             else:
-                raise _Unconvertible(node, "takes its handle")
+                raise Unconvertible(node, "takes its handle")
 
 
 def parse_task(kind: str) -> str:
@@ -159,61 +195,43 @@ def parse_task(kind: str) -> str:
     return kind.removeprefix("TensorArray").removesuffix("V2").removesuffix("V3")
 
 
-def _trace_flow(array: Array, consumers: Consumers) -> None:
+def _trace_flow(array: Array, consumers: Consumers, handed: Mapping[Node, Handed]) -> Flow:
+    is_newest = array.node.kind == "TensorArrayV3"
+
+    def is_start(tensor: Tensor, node: Node, position: int) -> bool:
+        # Before V3, TensorFlow started the flow with a constant next to the handle.
+        is_older = tensor.node.kind == "Const" and not is_newest
+        if tensor == Tensor(array.node, 1) or is_older:
+            array.starts.append((node, position))
+            return True
+        return False
+
+    def is_end(node: Node, position: int) -> bool:
+        """Its gradient's ops take the flow for its size alone."""
+        return array.gradient.takes_source(node, position)
+
     own = {node: task for task, node in array.ops}
-    stack = [Tensor(array.node, 1)] if array.node.kind == "TensorArrayV3" else []
-    for task, node in array.ops:
-        if task in _FLOW_OUTPUT:
-            stack.append(Tensor(node, 0))
-        if _FLOW_INPUT[task] >= 0:
-            _trace_back(array, own, node, _FLOW_INPUT[task], stack)
-    seen: set[Tensor] = set()
-    while stack:
-        tensor = stack.pop()
-        if tensor in seen:
-            continue
-        seen.add(tensor)
-        for node, position in consumers.get(tensor, ()):
-            if node.kind in _FLOW_PASSES and (position == 0 or node.kind == "Merge"):
-                if node not in array.passes:
-                    array.passes[node] = None
-                    stack.extend(Tensor(node, index) for index in range(2 if node.kind == "Switch" else 1))
-                    for other in range(len(node.inputs) if node.kind == "Merge" else 1):
-                        _trace_back(array, own, node, other, stack)
-            elif own.get(node) is None or _FLOW_INPUT[own[node]] != position:
-                raise _Unconvertible(node, "takes its flow")
+    flow = Flow(own=own, kinds=FLOW_PASSES, is_start=is_start, is_end=is_end, handed=handed)
+    flow.trace(consumers, [Tensor(array.node, 1)] if is_newest else [])
+    array.passes, array.stacks = flow.passes, flow.stacks
+    return flow
 
 
-def _trace_back(array: Array, own: dict[Node, str], node: Node, position: int, stack: list[Tensor]) -> None:
-    """Check what feeds the flow input `position` of `node`; queue it to be followed."""
-    tensor = node.inputs[position]
-    source = tensor.node
-    is_first = source is array.node and tensor.index == 1
-    # Before V3, TensorFlow started the flow with a constant next to the handle.
-    is_older = source.kind == "Const" and array.node.kind != "TensorArrayV3"
-    if is_first or is_older:
-        array.starts.append((node, position))
-    elif source.kind not in _FLOW_PASSES and own.get(source) not in _FLOW_OUTPUT:
-        raise _Unconvertible(source, "gives its flow")
-    if not is_older:
-        stack.append(tensor)
-        if source.kind in _FLOW_PASSES and source not in array.passes:
-            array.passes[source] = None
-            stack.extend(Tensor(source, index) for index in range(2 if source.kind == "Switch" else 1))
-            for other in range(len(source.inputs) if source.kind == "Merge" else 1):
-                _trace_back(array, own, source, other, stack)
-
-
-def _convert_array(array: Array, elements: dict[Tensor, tuple[int, Any]]) -> list[Node]:
-    shape = _element_shape(array)
+def _convert_array(array: Array, lists: set[Tensor]) -> list[Node]:
+    shape, dtype, is_dynamic = _element_shape(array), array.dtype, array.is_dynamic
     for node, position in array.starts:
         node.inputs[position] = Tensor(array.node, 0)
     for node in array.passes:
         node.proto = copy_proto(node.proto)
         node.proto.attr["T"].type = VARIANT
-    added = rewrite_ops(array.node, array.ops, array.dtype, shape, array.is_dynamic)
-    for tensor in _list_tensors(array):
-        elements[tensor] = (array.dtype, shape.as_proto())
+    for handed in array.stacks.values():
+        handed.retype()
+    sizes = {node for task, node in array.ops if task == "Size"}
+    added = rewrite_ops(array.node, array.ops, dtype, shape, is_dynamic)
+    if array.gradient.makers:
+        writer = Writer(array.node, dtype, shape, is_dynamic)
+        added += convert_gradient(array.gradient, writer, sizes)
+    lists.update((*_list_tensors(array), *array.gradient.tensors))
     return added
 
 
@@ -244,12 +262,10 @@ def _use_whole(array: Array) -> list[Node]:
 def _list_tensors(array: Array) -> Iterator[Tensor]:
     yield Tensor(array.node, 0)
     for task, node in array.ops:
-        if task in _FLOW_OUTPUT:
+        if task in FLOW_OUTPUT:
             yield Tensor(node, 0)
     for node in array.passes:
-        yield Tensor(node, 0)
-        if node.kind == "Switch":
-            yield Tensor(node, 1)
+        yield from pass_outputs(node)
 
 
 def _element_shape(array: Array) -> tf.TensorShape:

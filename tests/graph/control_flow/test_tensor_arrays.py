@@ -136,18 +136,14 @@ def test_lists_that_have_no_gradient_next_to_one_that_has(dtype: Any, tmp_path: 
     check(build, X, directory=tmp_path)
 
 
-def test_baked_gradient_keeps_its_array_and_works() -> None:
-    def build(x: Any) -> Any:
-        y = tf.map_fn(lambda row: tf.sin(row) * row, x)
-        return y, tf.gradients(y, x)[0]
+def test_gradient_of_an_element_gathered_twice() -> None:
+    """TensorListGather's own gradient would count it once."""
 
-    legacy = run_legacy(build, X, gradients=False)
-    graph_def, findings = raise_legacy(legacy)
-    assert {finding.code for finding in findings} == {"tensor-array-not-converted"}
-    assert not list_control_flow(graph_def) and count_ops(graph_def, "TensorArrayGradV3")
-    module = Raised(legacy, graph_def)
-    for _ in range(2):
-        compare(legacy, module.f(*legacy.feeds), None)
+    def build(x: Any, indices: Any) -> Any:
+        array = _fill(v1.TensorArray(tf.float32, 4, clear_after_read=False), 4, lambda i: x[i] * x[0])
+        return array.gather(indices) * x, array.gather([3, 3])
+
+    check(build, X, np.int32([1, 3, 1, 1]))
 
 
 def test_older_arrays() -> None:
