@@ -6,15 +6,18 @@ import http.server
 import io
 import os
 import pathlib
+import re
 import tarfile
+import tempfile
 import threading
 import time
 
 import pytest
 import tensorflow as tf
+from absl import flags
 
 from compat import hub
-from compat.hub import cache, file_utils, storage
+from compat.hub import cache, compressed_module_resolver, file_utils, resolver, storage
 
 MODULE = pathlib.Path(__file__).resolve().parents[2] / "testdata" / "zoo" / "hub_dense_l2" / "model"
 
@@ -169,6 +172,64 @@ def test_bombs_are_refused(tmp_path):
         file_utils.extract_archive(
             io.BytesIO(_tar(members=[(_member("d", tarfile.DIRTYPE), b"")])), str(tmp_path / "c"), where="it"
         )
+
+
+def test_what_is_no_archive_is_named_by_its_handle(cache_dir):
+    with _serve(_answer(b"bad_archive")) as (url, _), pytest.raises(OSError) as caught:
+        hub.resolve(f"{url}/m.tar.gz")
+    assert str(caught.value) == f"{url}/m.tar.gz does not appear to be a valid module."
+
+
+def test_the_mirror_keeps_archives_under_the_names_of_models():
+    """What would be asked for; the mirror itself is elsewhere."""
+
+    class Asked(compressed_module_resolver.HttpCompressedFileResolver):
+        def _call_urlopen(self, request):
+            raise OSError(request if isinstance(request, str) else request.full_url)
+
+    for handle, url in (
+        ("https://hub.tensorflow.google.cn/g/m/1", "https://gcs.tensorflow.google.cn/tfhub-modules/g/m/1.tar.gz"),
+        ("https://tfhub.dev/g/m/1?a=b", "https://tfhub.dev/g/m/1?a=b&tf-hub-format=compressed"),
+    ):
+        with pytest.raises(OSError, match=re.escape(url)):
+            Asked()(handle)
+
+
+@pytest.mark.parametrize(("setting", "mode"), [("", "CERT_REQUIRED"), ("TRUE", "CERT_REQUIRED"), ("true", "CERT_NONE")])
+def test_certificates_are_checked_unless_told_otherwise(setting, mode, monkeypatch):
+    monkeypatch.setenv("TFHUB_DISABLE_CERT_VALIDATION", setting)
+    assert compressed_module_resolver.HttpCompressedFileResolver()._context.verify_mode.name == mode
+
+
+def test_progress_on_the_console(monkeypatch, capsys):
+    monkeypatch.setenv("TFHUB_DOWNLOAD_PROGRESS", "1")
+    with _serve(_answer(_tar())) as (url, _):
+        hub.resolve(f"{url}/m/1")
+    assert re.search(rf"Downloading {url}/m/1: .*MiB\rDownloaded {url}/m/1: 0\.0\d MiB\n$", capsys.readouterr().out)
+
+
+def test_settings_are_variables_of_the_environment_or_flags(monkeypatch, tmp_path):
+    flag = flags.FLAGS["tfhub_cache_dir"]
+    monkeypatch.setattr(flag, "value", "/flag")
+    monkeypatch.setenv("TFHUB_CACHE_DIR", "/variable")
+    assert resolver.tfhub_cache_dir("/default", use_temp=True) == "/variable"
+    monkeypatch.delenv("TFHUB_CACHE_DIR")
+    assert resolver.tfhub_cache_dir("/default", use_temp=True) == "/flag"
+    monkeypatch.setattr(flag, "value", None)
+    assert resolver.tfhub_cache_dir("/default", use_temp=True) == "/default"
+    assert resolver.tfhub_cache_dir(use_temp=True) == os.path.join(tempfile.gettempdir(), "tfhub_modules")
+    assert resolver.tfhub_cache_dir() is None
+    flags.FLAGS["tfhub_model_load_format"].parse("UNCOMPRESSED")
+    try:
+        assert resolver.model_load_format() == "UNCOMPRESSED"
+    finally:
+        flags.FLAGS["tfhub_model_load_format"].value = None
+    assert resolver.model_load_format() == "AUTO"
+
+
+def test_a_file_system_that_tensorflow_lacks_is_named():
+    with pytest.raises(OSError, match=r"nope://bucket/m cannot be opened: .* no file system for nope://"):
+        hub.resolve("nope://bucket/m")
 
 
 def test_uncompressed_handles_name_a_location(monkeypatch):
