@@ -1,8 +1,8 @@
 """ResourceCountUpTo -> a read, a check and an addition.
 
 The op's shape function wants to know the variable that the handle stands for ("Handle has no shape/type information",
-TF 2.21), and when a SavedModel is loaded, nothing tells it. Invariant: the op gives the value before counting, and fails
-without counting where the limit is reached; it fails with InvalidArgument, for TF2 has no op that raises OutOfRange.
+TF 2.21), and when a SavedModel is loaded, nothing tells it. Invariant: the op gives the value before counting, and
+fails without counting where the limit is reached; with InvalidArgument, for no other op raises OutOfRange.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ of tensorflow/core/common_runtime make), because TF 2.21 cannot differentiate it
 
 Invariant: the values do not change, and what a call would run is run: where a body has effects, each of its results
 waits for them. Left as they are: functions with a gradient of their own (`gradient_functions`), recursive ones,
-those with list arguments, and those with an effect within v1 control flow.
+those with list arguments, those that make a resource, and those with an effect within v1 control flow.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ class _Inliner:
             inputs = self._resolve_inputs(node.input)
             del node.input[:]
             node.input.extend(inputs)
+        fetches = {name: self._resolve_fetch(tensor) for name, tensor in subgraph.fetches.items()}
         result = graph_pb2.GraphDef(versions=self._source.versions, library=self._source.library)
         result.node.extend(self._nodes)
-        fetches = {name: self._resolve_fetch(tensor) for name, tensor in subgraph.fetches.items()}
         return dataclasses.replace(subgraph, graph_def=result, fetches=fetches)
 
     def _resolve_inputs(self, inputs: Iterable[str]) -> list[str]:
@@ -144,7 +144,7 @@ class _Inliner:
 
     def _find_callee(self, node: Any, stack: tuple[str, ...]) -> str | None:
         name = node.attr["f"].func.name if node.op in _CALLS else node.op
-        return name if name in self._functions and self._fits(name, stack) else None
+        return name if self._fits(name, stack) and not _makes_resource(self._functions[name]) else None
 
     def _fits(self, name: str, stack: tuple[str, ...]) -> bool:
         if name not in self._functions or name in stack or name in self._kept:
@@ -363,6 +363,15 @@ def _find_fixed(body: Any) -> list[bool]:
     """For each argument of a loop's body whether it comes back as it is."""
     signature = body.signature
     return [body.ret[out.name] == arg.name for arg, out in zip(signature.input_arg, signature.output_arg, strict=True)]
+
+
+def _makes_resource(function: Any) -> bool:
+    """Whether it returns a handle of its own making: a call of a creator stands for its table."""
+    given = {arg.name for arg in function.signature.input_arg}
+    return any(
+        arg.type == types_pb2.DT_RESOURCE and function.ret[arg.name] not in given
+        for arg in function.signature.output_arg
+    )
 
 
 def _fill_attributes(node: Any, attributes: Mapping[str, Any]) -> None:

@@ -106,6 +106,41 @@ def test_effects_are_not_lost():
     assert run_graph(graph_def, "last:0") == run_graph(flat.graph_def, "last:0") == 15.0
 
 
+def test_call_as_a_target():
+    """A call that is run for its effect only, as init ops are."""
+    with v1.Graph().as_default() as graph:
+        count = tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[], shared_name="target", name="target")
+        tf.raw_ops.AssignVariableOp(resource=count, value=tf.constant(1.0), name="initialise")
+
+        @function.Defun(tf.resource)
+        def bump(handle):
+            tf.raw_ops.AssignAddVariableOp(resource=handle, value=tf.constant(10.0))
+
+        call = bump(count)
+        tf.raw_ops.ReadVariableOp(resource=count, dtype=tf.float32, name="last")
+    flat, _ = inline(graph.as_graph_def(), [f"^{call.name}", "last:0", "^initialise"])
+    target = flat.fetches[f"^{call.name}"].removeprefix("^")
+    with v1.Graph().as_default(), v1.Session() as session:
+        tf.import_graph_def(flat.graph_def, name="")
+        session.run("initialise")
+        session.run(target)
+        assert session.run("last:0") == 11.0
+
+
+def test_makers_of_resources_stay():
+    """A call that makes a table stands for the table: TF1 graphs around TF2 feature layers have such."""
+    with v1.Graph().as_default() as graph:
+
+        @function.Defun()
+        def create():
+            return tf.raw_ops.HashTableV2(key_dtype=tf.string, value_dtype=tf.int64, shared_name="made")
+
+        handle = create()
+        tf.raw_ops.LookupTableSizeV2(table_handle=handle, name="size")
+    flat, _ = inline(graph.as_graph_def(), ["size:0"])
+    assert handle.op.type in find_ops(flat.graph_def)
+
+
 def test_recursion_stays():
     with v1.Graph().as_default() as graph:
 
