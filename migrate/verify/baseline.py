@@ -49,7 +49,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         _run_losses(model, _variant(model, wish.loss_tags), found)
     if wish.update_call:
         call = next(call for call in planned if call.id == wish.update_call)
-        _run_updates(model, _variant(model, call.tags), call, found)
+        _run_updates(model, _variant(model, call.tags), call, found, _REPEATS if wish.repeat else 0)
     os.makedirs(wish.results, exist_ok=True)
     found.save(wish.results)
     return {}
@@ -243,8 +243,14 @@ def _run_losses(model: LegacyModel, variant: GraphVariant, found: result_files.R
         found.notes.append(f"regularization losses of the original: {result_files.first_line(error)}")
 
 
-def _run_updates(model: LegacyModel, variant: GraphVariant, call: call_files.Call, found: result_files.Results) -> None:
-    """Outputs and UPDATE_OPS once, then every variable."""
+def _read(loaded: LoadedVariant, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: as_array(value) for name, value in loaded.session.run(dict(variables)).items()}
+
+
+def _run_updates(
+    model: LegacyModel, variant: GraphVariant, call: call_files.Call, found: result_files.Results, repeats: int
+) -> None:
+    """Outputs and UPDATE_OPS once, then every variable; `repeats` times more from the same start."""
     signature = variant.signatures[call.signature]
     updates = [str(name).split(":")[0] for name in variant.collections.get("update_ops", ())]
     try:
@@ -253,10 +259,15 @@ def _run_updates(model: LegacyModel, variant: GraphVariant, call: call_files.Cal
             operations = [loaded.graph.get_operation_by_name(name) for name in dict.fromkeys(updates)]
             outputs = [tensor.name for tensor in signature.outputs.values()]
             variables = {variable.op.name: variable for variable in tf.compat.v1.global_variables()}
-            before = loaded.session.run(variables)
-            loaded.session.run([outputs, operations], loaded.make_feeds(signature.inputs, call.inputs))
-            after = loaded.session.run(variables)
-        found.record_updates(*({name: as_array(v) for name, v in values.items()} for values in (before, after)))
+            feeds = loaded.make_feeds(signature.inputs, call.inputs)
+            before = _read(loaded, variables)
+            runs: list[dict[str, np.ndarray]] = []
+            for _ in range(1 + repeats):
+                for name, variable in variables.items() if runs else ():
+                    variable.load(before[name], loaded.session)
+                loaded.session.run([outputs, operations], feeds)
+                runs.append(_read(loaded, variables))
+        found.record_updates(before, runs)
         loaded.close()
     except Exception as error:
         found.notes.append(f"updates of the original: {result_files.first_line(error)}")

@@ -45,7 +45,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         pairs = zip(record["variables"], getattr(loaded, "variables", ()), strict=True)
         found.trainable = [name for name, variable in pairs if id(variable) in trained]
     if wish.update_call:
-        _run_updates(loaded, record, planned, wish.update_call, found)
+        _run_updates(loaded, record, planned, wish, found)
     os.makedirs(wish.results, exist_ok=True)
     found.save(wish.results)
     return {}
@@ -181,10 +181,10 @@ def _run_updates(
     loaded: Any,
     record: Mapping[str, Any],
     planned: list[call_files.Call],
-    call_id: str,
+    wish: RunRequest,
     found: result_files.Results,
 ) -> None:
-    call = next(call for call in planned if call.id == call_id)
+    call = next(call for call in planned if call.id == wish.update_call)
     piece, _ = find_piece(record, call)
     if piece is None:
         return
@@ -193,6 +193,10 @@ def _run_updates(
         named = zip(record["variables"], loaded.variables, strict=True)
         return {name: _numpy(variable.read_value()) for name, variable in named}
 
-    before = read()
-    call_piece(loaded, piece, call.inputs, training=True)
-    found.record_updates(before, read())
+    before, runs = read(), []
+    for _ in range(1 + (_REPEATS if wish.repeat else 0)):
+        for variable, value in zip(loaded.variables, before.values(), strict=True):
+            variable.assign(value)
+        call_piece(loaded, piece, call.inputs, training=True)
+        runs.append(read())
+    found.record_updates(before, runs)

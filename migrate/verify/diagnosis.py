@@ -40,7 +40,9 @@ def explain_difference(old: np.ndarray, new: np.ndarray) -> str:
     if old.dtype.kind == "O":
         return _explain_strings(old, new)
     if _is_constant(new) and not _is_constant(old):
-        return f"it is constant, {new.ravel()[0]!r} everywhere"
+        value = new.ravel()[0]
+        value = value.item() if isinstance(value, np.generic) else value
+        return f"it is {'zero' if not value else f'constant, {value!r}'} everywhere"
     if old.ndim >= 1 and old.shape[0] > 1 and _same_rows(old, new):
         return "it holds the baseline's rows in another order"
     if old.dtype.kind in "iu":

@@ -99,7 +99,7 @@ def compare_results(
     answered = {call for _, call in candidate.outputs} | {call for _, call in candidate.refusals}
     problems.extend(f"{call}: the candidate did not answer" for call in expected if call not in answered)
     diffs.extend(_compare_losses(baseline, candidate, criteria, problems))
-    diffs.extend(_compare_updates(baseline, candidate, criteria, random))
+    diffs.extend(_compare_updates(baseline, candidate, criteria))
     diffs.extend(_compare_gradients(baseline, candidate, criteria, problems))
     if criteria.trainable and baseline.trainable is not None and candidate.trainable is not None:
         problems.extend(_compare_trainable(baseline.trainable, candidate.trainable))
@@ -248,28 +248,32 @@ def _compare_losses(baseline: Results, candidate: Results, criteria: Criteria, p
     ]
 
 
-def _compare_updates(
-    baseline: Results, candidate: Results, criteria: Criteria, random: frozenset[tuple[str, str]]
-) -> list[OutputDiff]:
+def _compare_updates(baseline: Results, candidate: Results, criteria: Criteria) -> list[OutputDiff]:
     if baseline.updates is None or candidate.updates is None:
         return []
     diffs = []
     for name, value in baseline.updates.items():
         if name not in candidate.updates:
             continue
-        names: dict[str, Any] = {"where": UPDATE, "route": "callable", "output": name, "level": TRAINING}
-        diff = compare_values(value, candidate.updates[name], tolerance=criteria.tolerance, **names)
-        if not diff.equal and random:
+        diff = compare_values(
+            value,
+            candidate.updates[name],
+            where=UPDATE,
+            route="callable",
+            output=name,
+            tolerance=criteria.tolerance,
             # A statistic of random activations: its value proves nothing.
-            diff = compare_values(value, candidate.updates[name], tolerance=criteria.tolerance, random=True, **names)
-        if not diff.equal and name in candidate.unmoved and name not in baseline.unmoved:
-            diff = _explain(diff, "the training call does not move it")
+            random=name in baseline.unsteady,
+            level=TRAINING,
+        )
+        if name in candidate.unmoved and name not in baseline.unmoved:
+            diff = _explain(dataclasses.replace(diff, equal=False), "the training call does not move it")
         diffs.append(diff)
     return diffs
 
 
 def _explain(diff: OutputDiff, reason: str) -> OutputDiff:
-    return dataclasses.replace(diff, message=f"{diff.message} ({reason})")
+    return dataclasses.replace(diff, message=f"{diff.message} ({reason})" if diff.message else reason)
 
 
 def _compare_gradients(

@@ -90,8 +90,10 @@ class LoadedKerasFile(Servable):
         self.variables = {name: getattr(v, "value", v) if hasattr(v, "path") else v for name, v in named}
         trained = {id(v) for v in self.model.trainable_variables}
         self.trainable = [name for name, v in named if id(v) in trained]
-        graphs = [self._trace(training=flag).graph for flag in (False, True)]
-        self.training_signature = DEFAULT_SIGNATURE if count_ops(graphs[0]) != count_ops(graphs[1]) else ""
+        # Traced, as `model.predict` and `model.fit` run it.
+        self._inference, self._training = self._trace(training=False), self._trace(training=True)
+        changes = count_ops(self._inference.graph) != count_ops(self._training.graph)
+        self.training_signature = DEFAULT_SIGNATURE if changes else ""
 
     def convert(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         unknown = [key for key in inputs if key not in self.specs]
@@ -100,10 +102,10 @@ class LoadedKerasFile(Servable):
         return {key: tf.constant(value, self.specs[key].dtype) for key, value in inputs.items()}
 
     def compute(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        return self._apply(inputs, training=False)
+        return dict(self._inference(**self._check(inputs)))
 
     def compute_training(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        return self._apply(inputs, training=True)
+        return dict(self._training(**self._check(inputs)))
 
     def compute_losses(self) -> list[Any]:
         return [tf.convert_to_tensor(loss).numpy() for loss in self.model.losses]
@@ -112,12 +114,15 @@ class LoadedKerasFile(Servable):
         """Writes the inference signature as a SavedModel: its graph is what inputs are made up for."""
         module = tf.Module()
         module.state = list(self.variables.values())
-        tf.saved_model.save(module, folder, signatures={DEFAULT_SIGNATURE: self._trace(training=False)})
+        tf.saved_model.save(module, folder, signatures={DEFAULT_SIGNATURE: self._inference})
 
-    def _apply(self, inputs: Mapping[str, Any], *, training: bool) -> dict[str, Any]:
+    def _check(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         absent = [name for name in self.input_names if name not in inputs]
         if absent:
             raise ValueError(f"the call gives no input {', '.join(map(repr, absent))}")
+        return dict(inputs)
+
+    def _apply(self, inputs: Mapping[str, Any], *, training: bool) -> dict[str, Any]:
         values = [inputs[name] for name in self.input_names]
         argument = values[0] if len(values) == 1 else dict(zip(self.input_names, values, strict=True))
         found = tf.nest.flatten(self.model(argument, training=training))

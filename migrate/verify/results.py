@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ class Results:
       losses: regularization losses in order.
       updates: variable name -> value after one training call.
       unmoved: names of variables that this call left as they were.
+      unsteady: names of variables that it leaves otherwise each time, as far as it was made several times.
       trainable: names of the trainable variables, None where they cannot be told.
       gradients: call id -> "d output / d source" -> dense array; zeros where there is no path.
       draws: (route, call id) -> output key -> [repeats, components], as `distribution.reduce_draw` makes them.
@@ -37,6 +38,7 @@ class Results:
     losses: list[Any] | None = None
     updates: dict[str, Any] | None = None
     unmoved: list[str] = dataclasses.field(default_factory=list)
+    unsteady: list[str] = dataclasses.field(default_factory=list)
     trainable: list[str] | None = None
     gradients: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     draws: dict[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
@@ -50,10 +52,13 @@ class Results:
         else:
             self.refusals[route, call] = first_line(error)
 
-    def record_updates(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-        """Values of the variables, arrays by name, before and after a training call."""
-        self.updates = dict(after)
-        self.unmoved = [name for name, value in after.items() if np.array_equal(before[name], value)]
+    def record_updates(self, before: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> None:
+        """Values of the variables, arrays by name, before a training call and after it, each time from the start."""
+        self.updates = dict(runs[0])
+        self.unmoved = [name for name, value in runs[0].items() if _same(before[name], value)]
+        self.unsteady = [
+            name for name, value in runs[0].items() if not all(_same(value, other[name]) for other in runs[1:])
+        ]
 
     def save(self, folder: str) -> None:
         values: dict[str, Any] = {}
@@ -71,6 +76,7 @@ class Results:
             "losses": None if self.losses is None else len(self.losses),
             "updates": None if self.updates is None else list(self.updates),
             "unmoved": self.unmoved,
+            "unsteady": self.unsteady,
             "trainable": self.trainable,
             "interface": self.interface,
             "notes": self.notes,
@@ -95,10 +101,15 @@ class Results:
             if status["updates"] is None
             else {name: values[f"update|{name}"] for name in status["updates"]},
             unmoved=status["unmoved"],
+            unsteady=status["unsteady"],
             trainable=status["trainable"],
             interface=status["interface"],
             notes=status["notes"],
         )
+
+
+def _same(old: Any, new: Any) -> bool:
+    return np.array_equal(old, new, equal_nan=np.asarray(old).dtype.kind == "f")
 
 
 def _list_nested(

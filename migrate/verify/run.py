@@ -144,7 +144,7 @@ def compare_pair(
     verification = judge(frozenset(), frozenset())
     if all(diff.equal for diff in verification.diffs) or not (pair.random or pair.racy):
         return verification, baseline, candidate
-    random = _find_random(pair.baseline, baseline, pair.random, criteria, limits)
+    random, baseline.unsteady = _find_random(pair.baseline, baseline, pair.random, criteria, limits)
     if random and isinstance(pair.baseline, Side) and isinstance(pair.candidate, Side):
         calls = tuple(sorted({call for call, _ in random}))
         for side, results in ((pair.baseline, baseline), (pair.candidate, candidate)):
@@ -155,18 +155,21 @@ def compare_pair(
     suspects = frozenset(calls_of(candidate, pair.random)) - loose
     if any((diff.where, diff.output) in suspects for diff in verification.diffs if not diff.equal):
         # Only the message gains by it: a steady output that became random differs anyway.
-        verification = judge(loose, _find_random(pair.candidate, candidate, pair.random, criteria, limits) - random)
+        unsteady, _ = _find_random(pair.candidate, candidate, pair.random, criteria, limits)
+        verification = judge(loose, unsteady - random)
     return verification, baseline, candidate
 
 
 def _find_random(
     side: Side | Results, first: Results, suspects: tuple[tuple[str, str], ...], criteria: Criteria, limits: Limits
-) -> Places:
-    """(call id, output key) of suspected outputs in which a side differs from itself; none of a recording's."""
+) -> tuple[Places, list[str]]:
+    """Suspected outputs in which a side differs from itself, and variables that training leaves otherwise each time;
+    a recording's cannot be told."""
     if not suspects or not isinstance(side, Side):
-        return frozenset()
-    again = run_side(_change(side, repeat=True, results=f"{side.request.results}_again"), limits)
-    return find_random(first, again, suspects, criteria.tolerance)
+        return frozenset(), []
+    folder = f"{side.request.results}_again"
+    again = run_side(_change(side, repeat=True, update_call=side.request.update_call, results=folder), limits)
+    return find_random(first, again, suspects, criteria.tolerance), again.unsteady
 
 
 def _skip_empty(side: Side | Results) -> Side | Results:

@@ -78,7 +78,7 @@ def _run(
         found.losses = loaded.compute_losses()
         found.trainable = loaded.trainable
     if wish.update_call:
-        _run_update(loaded, next(call for call in planned if call.id == wish.update_call), found, wish.names)
+        _run_update(loaded, next(call for call in planned if call.id == wish.update_call), initial, found, wish)
     found.save(_make_folder(wish.results))
     return {}
 
@@ -133,14 +133,27 @@ def _convert(loaded: Servable, call: call_files.Call, names: Names) -> dict[str,
     return {key: converted[names.inputs.get(key, key)] for key in call.inputs}
 
 
-def _run_update(loaded: Servable, call: call_files.Call, found: result_files.Results, names: Names) -> None:
+def _run_update(
+    loaded: Servable,
+    call: call_files.Call,
+    initial: Mapping[str, Any],
+    found: result_files.Results,
+    wish: RunRequest,
+) -> None:
     if not loaded.training_signature or call.tags != TRAINING_TAGS:
         return
+
+    def read() -> dict[str, Any]:
+        return {name: to_value(variable.read_value()) for name, variable in loaded.variables.items()}
+
     try:
-        inputs = _convert(loaded, call, names)
-        before = {name: to_value(variable.read_value()) for name, variable in loaded.variables.items()}
-        loaded.compute_training({names.inputs.get(key, key): value for key, value in inputs.items()})
-        after = {name: to_value(variable.read_value()) for name, variable in loaded.variables.items()}
-        found.record_updates(before, after)
+        inputs = _convert(loaded, call, wish.names)
+        own = {wish.names.inputs.get(key, key): value for key, value in inputs.items()}
+        before, runs = read(), []
+        for _ in range(1 + (_REPEATS if wish.repeat else 0)):
+            _restore(loaded, initial)
+            loaded.compute_training(own)
+            runs.append(read())
+        found.record_updates(before, runs)
     except Exception as error:
         found.notes.append(f"updates: {result_files.first_line(error)}")

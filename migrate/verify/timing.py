@@ -69,15 +69,11 @@ def _prepare_function(path: str, kind: str, call: call_files.Call) -> Callable[[
 
 
 def _prepare_keras_file(path: str, call: call_files.Call, names: Names) -> Callable[[], Any]:
-    """As a tf.function, as `model.predict` calls it."""
     loaded = LoadedKerasFile(path)
-    own = {names.inputs.get(key, key): value for key, value in call.inputs.items()}
-    inputs = loaded.convert("", own)
-    is_training = call.tags == TRAINING_TAGS
-    function = tf.function(
-        lambda values: loaded.compute_training(values) if is_training else loaded.compute("", values), autograph=False
-    )
-    return lambda: _wait(function(inputs))
+    inputs = loaded.convert("", {names.inputs.get(key, key): value for key, value in call.inputs.items()})
+    if call.tags == TRAINING_TAGS:
+        return lambda: _wait(loaded.compute_training(inputs))
+    return lambda: _wait(loaded.compute("", inputs))
 
 
 def _wait(outputs: dict[str, Any]) -> list[Any]:

@@ -21,34 +21,27 @@ def build(*, l2=0.01, momentum=0.9, dropout=True, stopped=False, always=False, n
     return model
 
 
-class Reusable(tf.Module):
+def save_reusable(path, *, l2=0.5, momentum=0.9, rate=0.5):
     """A reusable SavedModel as TensorFlow Hub's publishers write it by hand: no Keras in it."""
-
-    def __init__(self, l2=0.5, momentum=0.9):
-        super().__init__()
-        self.kernel = tf.Variable(np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3), name="kernel")
-        self.mean = tf.Variable(np.zeros(3, np.float32), trainable=False, name="mean")
-        self.l2, self.momentum = l2, momentum
-        # Lists of its own, since tf.Module's properties are not saved.
-        self.regularization_losses = [self.loss]
-        self.saved_variables = [self.kernel, self.mean]
-
-    @tf.function(input_signature=[], autograph=False)
-    def loss(self):
-        return self.l2 * tf.reduce_sum(self.kernel**2)
+    saved = tf.train.Checkpoint()
+    kernel = tf.Variable(np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3), name="kernel")
+    mean = tf.Variable(np.zeros(3, np.float32), trainable=False, name="mean")
+    spec = tf.TensorSpec([None, 4], tf.float32)
 
     @tf.function(autograph=False)
-    def __call__(self, x, training=False):
-        found = tf.matmul(x, self.kernel)
-        mean = tf.reduce_mean(found, 0) if training else self.mean
-        if training:
-            self.mean.assign(self.momentum * self.mean + (1 - self.momentum) * mean)
-        return found - mean
+    def call(x, training=False):
+        found = tf.matmul(x, kernel)
+        if not training:
+            return {"y": found - mean, "features": found}
+        batch_mean = tf.reduce_mean(found, 0)
+        mean.assign(momentum * mean + (1 - momentum) * batch_mean)
+        return {"y": tf.nn.dropout(found - batch_mean, rate), "features": found}
 
-    def save(self, path):
-        spec = tf.TensorSpec([None, 4], tf.float32)
-        for training in (False, True):
-            self.__call__.get_concrete_function(spec, training=training)
-        serve = tf.function(lambda x: {"y": self(x)}, input_signature=[spec], autograph=False)
-        tf.saved_model.save(self, str(path), signatures=serve.get_concrete_function())
-        return str(path)
+    for training in (False, True):
+        call.get_concrete_function(spec, training=training)
+    saved.__call__ = call
+    saved.variables, saved.trainable_variables = [kernel, mean], [kernel]
+    saved.regularization_losses = [tf.function(lambda: l2 * tf.reduce_sum(kernel**2), input_signature=[])]
+    serve = tf.function(lambda x: call(x, training=False), input_signature=[spec], autograph=False)
+    tf.saved_model.save(saved, str(path), signatures=serve.get_concrete_function())
+    return str(path)

@@ -58,7 +58,7 @@ FAULTS = {
     "ragged": (RAGGED, dataclasses.replace(RAGGED, row_splits=(np.array([0, 2, 4]),)), "row_splits_0: 1 of 3"),
     "empty": (np.zeros((3, 0)), np.zeros((3, 1)), "shape (3, 0) became (3, 1)"),
     "half": (VALUE, VALUE * np.float32(0.5), "0.5 times the baseline's"),
-    "zero": (VALUE, VALUE * 0, "constant, "),
+    "zero": (VALUE, VALUE * 0, "it is zero everywhere"),
     "bfloat beyond": (VALUE.astype(np.float16), VALUE.astype(np.float16) * np.float16(1.01), "elements differ"),
 }
 
@@ -390,10 +390,15 @@ def test_a_batch_without_rows_proves_nothing_and_need_not_run():
 
 def test_what_a_training_call_does_not_move_is_named():
     old = answers({"y": VALUE})
-    old.record_updates({"mean": VALUE}, {"mean": VALUE + 1})
+    old.record_updates({"mean": VALUE}, [{"mean": VALUE + 1}])
     new = answers({"y": VALUE})
-    new.record_updates({"mean": VALUE}, {"mean": VALUE})
+    new.record_updates({"mean": VALUE}, [{"mean": VALUE}])
     assert judge(old, new).failures[0].endswith("(the training call does not move it)")
+    # A random one is compared by dtype and rank, but it must move.
+    old.record_updates({"mean": VALUE}, [{"mean": VALUE + 1}, {"mean": VALUE + 2}])
+    assert judge(old, new).failures == ("update/mean (callable): the training call does not move it",)
+    new.record_updates({"mean": VALUE}, [{"mean": VALUE + 3}])
+    assert judge(old, new).verdict is Verdict.PASS
 
 
 def test_what_became_random_is_named():
