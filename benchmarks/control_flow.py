@@ -1,7 +1,8 @@
 """How long raising v1 control flow takes: nodes against seconds.
 
-Run as `python benchmarks/control_flow.py [nodes ...]`. Each graph is a chain of blocks: a cond within a
-while_loop with a TensorArray, next to a nested cond; the pass is linear when seconds per node stay.
+Run as `python benchmarks/control_flow.py [--gradients] [nodes ...]`. Each graph is a chain of blocks: a cond
+within a while_loop with a TensorArray, next to a nested cond; the pass is linear when seconds per node stay.
+With --gradients each block also holds its own tf.gradients: gradient arrays, stacks and backward loops.
 """
 
 from __future__ import annotations
@@ -37,11 +38,13 @@ def _add_block(x: Any) -> Any:
     return inner + tf.reduce_sum(array.stack(), 0)
 
 
-def build_graph(nodes: int) -> Any:
+def build_graph(nodes: int, gradients: bool = False) -> Any:
     """At least `nodes` nodes: one block under many prefixes, each block feeding the next."""
     v1.disable_control_flow_v2()
     with tf.Graph().as_default() as graph:
-        tf.identity(_add_block(v1.placeholder(tf.float32, [2], name="x")), name="y")
+        x = v1.placeholder(tf.float32, [2], name="x")
+        y = _add_block(x)
+        tf.identity(y + tf.gradients(y, x)[0] if gradients else y, name="y")
     v1.enable_control_flow_v2()
     block = graph.as_graph_def()
     result = v1.GraphDef(versions=block.versions)
@@ -64,8 +67,9 @@ def build_graph(nodes: int) -> Any:
 
 def main(arguments: list[str]) -> None:
     print(f"{'nodes':>8} {'seconds':>8} {'us/node':>8} {'functions':>9}")
-    for size in [int(argument) for argument in arguments] or SIZES:
-        graph_def = build_graph(size)
+    gradients = "--gradients" in arguments
+    for size in [int(argument) for argument in arguments if argument != "--gradients"] or SIZES:
+        graph_def = build_graph(size, gradients)
         start = time.perf_counter()
         raised, findings = raise_control_flow(graph_def, keep=["b0/x"])
         seconds = time.perf_counter() - start

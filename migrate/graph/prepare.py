@@ -93,7 +93,9 @@ def _raise_graph(
             where=where,
             hint="load the ops with --op_library=PATH, or migrate the other signatures with --partial",
         )
-    cut = resource_variables.convert_reference_variables(cut)
+    graph_def, more = removed_ops.replace_ops_without_gradient(cut.graph_def)
+    findings += more
+    cut = resource_variables.convert_reference_variables(dataclasses.replace(cut, graph_def=graph_def))
     cut = resource_tables.convert_tables(cut)
     graph_def, raced = write_order.order_writes(counting.replace_counters(cut.graph_def))
     cut = dataclasses.replace(cut, graph_def=graph_def)

@@ -183,6 +183,23 @@ def baked_fn():
                                          "saliency": tf.gradients(tf.square(mapped), x)[0]})
 
 
+def baked_nested_fn():
+    """tf.gradients of loops in loops, of a cond in a loop, of a loop in a cond, and of arrays in loops in loops."""
+    x, (kernel, bias) = rows(), [tf.identity(weight) for weight in kernel_and_bias()]
+
+    def repeat(body, value):
+        return tf.while_loop(lambda i, _: i < 2, lambda i, y: (i + 1, body(i, y)), [0, value],
+                             shape_invariants=[SCALAR, ROWS])[1]
+
+    nested = repeat(lambda i, y: repeat(lambda j, z: tf.tanh(tf.matmul(z, kernel)) + bias, y), x)
+    choice = repeat(lambda i, y: tf.cond(tf.reduce_sum(y) > 0.0, lambda: tf.sin(y) * bias, lambda: y * y * 0.5), x)
+    perhaps = tf.cond(tf.reduce_sum(x) > 0.0, lambda: repeat(lambda i, y: tf.sin(y) * y, x), lambda: x * bias)
+    mapped = tf.map_fn(lambda row: tf.map_fn(lambda v: tf.sin(v) * v, row), x * bias)
+    found = {"nested": nested, "choice": choice, "perhaps": perhaps, "mapped": mapped}
+    outputs = {"d_" + key: tf.gradients(y, x)[0] for key, y in found.items()}
+    hub.add_signature(inputs=x, outputs=dict(outputs, default=tf.add_n(list(found.values()))))
+
+
 _X = [{"default": floats(2, 3)}, {"default": floats(3, 3) + 1.2}, {"default": floats(2, 3) - 1.5}]
 
 RECIPES = [
@@ -202,6 +219,8 @@ RECIPES = [
                 _X[1:2]),
     make_recipe("tensor_array_in_cond", array_in_cond_fn, ["TensorArray in cond"], _X[:2]),
     make_recipe("baked_gradients", baked_fn, ["tf.gradients in the module", "stacks", "backward loop"], _X[:2]),
+    make_recipe("baked_nested_gradients", baked_nested_fn,
+                ["tf.gradients in the module", "nested backward loops", "stacks in a cond", "TensorArrayGradV3"], _X[1:]),
 ]
 
 if __name__ == "__main__":

@@ -106,6 +106,11 @@ RECIPES = [
                 ["dynamic_rnn", "layer-norm LSTM", "moments in a loop"], _X),
     make_recipe("lstm_block_cell", _with_cell(lambda: tf.contrib.rnn.LSTMBlockCell(3)),
                 ["dynamic_rnn", "LSTMBlockCell kernel"], _X),
+    make_recipe("lstm_block_peephole", _with_cell(lambda: tf.contrib.rnn.LSTMBlockCell(
+        3, forget_bias=0.5, cell_clip=0.2, use_peephole=True)),
+                ["dynamic_rnn", "LSTMBlockCell kernel", "peepholes", "cell clip"], _X),
+    make_recipe("gru_block_cell", _with_cell(lambda: tf.contrib.rnn.GRUBlockCellV2(4)),
+                ["dynamic_rnn", "GRUBlockCell kernel"], _X),
     make_recipe("stacked_projections", _with_cell(_stacked),
                 ["dynamic_rnn", "stacked cells", "projections", "peepholes", "cell clip", "residual"], _X),
     make_recipe("sequence_lengths", lengths_fn, ["dynamic_rnn", "cond in while", "sequence mask"], _X_AND_LENGTHS),

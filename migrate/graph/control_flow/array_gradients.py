@@ -12,13 +12,11 @@ Invariant: every list has as many elements as the array has when its gradient is
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
 import tensorflow as tf
 
-from migrate.graph.control_flow.depths import find_depths
+from migrate.graph.control_flow.depths import Layout
 from migrate.graph.control_flow.flows import FLOW_INPUT, FLOW_OUTPUT, FLOW_PASSES, SUMS, Consumers, Flow, Unconvertible
-from migrate.graph.control_flow.frames import Frame
 from migrate.graph.control_flow.list_ops import Writer, rewrite_reader, takes_all
 from migrate.graph.control_flow.nodes import INT32, VARIANT, Node, Tensor, copy_proto, read_attr
 
@@ -54,17 +52,16 @@ class ArrayGradient:
         if self.makers and node.kind in ("Shape", "ZerosLike"):
             self.measures.append(node)
             return True
-        return any(node is other and position == FLOW_INPUT[task] and task in FLOW_OUTPUT for task, other in self.ops)
+        task = next((task for task, other in self.ops if other is node), "")
+        return task in FLOW_OUTPUT and position == FLOW_INPUT[task]
 
 
-def trace_gradient(
-    gradient: ArrayGradient, source: Flow, consumers: Consumers, frames: Mapping[Node, Frame | None]
-) -> None:
+def trace_gradient(gradient: ArrayGradient, source: Flow, consumers: Consumers, layout: Layout) -> None:
     """Fill in the gradient's flow.
 
     Args:
       source: the flow of the array itself.
-      frames: frame of each node, in topological order.
+      layout: of the graph.
 
     Raises:
       Unconvertible: the flow comes from, or goes to, anything unknown.
@@ -82,10 +79,9 @@ def trace_gradient(
 
     def find_list(zero: Tensor, node: Node) -> Tensor:
         like = _find_like(zero, source)
-        return _find_list(node, source, frames, depths) if like is None else like
+        return _find_list(node, source, layout) if like is None else like
 
     own = {node: task for task, node in gradient.ops}
-    depths = find_depths(frames)
     flow = Flow(
         own=own,
         kinds=FLOW_PASSES | SUMS,
@@ -101,7 +97,7 @@ def trace_gradient(
             raise Unconvertible(node, "takes its flow")
     for task, node in gradient.ops:
         if task == "Concat":
-            gradient.unset.append((node, _find_list(node, source, frames, depths)))
+            gradient.unset.append((node, _find_list(node, source, layout)))
 
 
 def _is_zero(tensor: Tensor) -> bool:
@@ -123,14 +119,15 @@ def _find_like(zero: Tensor, source: Flow) -> Tensor | None:
     return None
 
 
-def _find_list(node: Node, source: Flow, frames: Mapping[Node, Frame | None], depths: Mapping[Node, int]) -> Tensor:
+def _find_list(node: Node, source: Flow, layout: Layout) -> Tensor:
     """The array's last flow in the frame where the inputs of `node` lie, outside of conditionals if there is one."""
-    frame = frames[node].parent if node.kind == "Enter" else frames[node]
-    places = {made: place for place, made in enumerate(frames)}
-    found = [tensor for tensor in source.tensors if frames[tensor.node] is frame]
+    frame = layout.frames[node]
+    if frame is not None and node.kind == "Enter":
+        frame = frame.parent
+    found = [tensor for tensor in source.tensors if layout.frames[tensor.node] is frame]
     if not found:
         raise Unconvertible(node, "takes its gradient where its size is not known")
-    return max(found, key=lambda tensor: (-depths[tensor.node], places[tensor.node]))
+    return max(found, key=lambda tensor: (-layout.depths[tensor.node], layout.places[tensor.node]))
 
 
 def convert_gradient(gradient: ArrayGradient, writer: Writer, sizes: set[Node]) -> list[Node]:

@@ -1,14 +1,31 @@
-"""How deep in conditionals each node lies, before they are raised."""
+"""Where each node lies, before anything is raised: its frame, its depth in conditionals, its place in the order."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
-from migrate.graph.control_flow.frames import Frame
-from migrate.graph.control_flow.nodes import Node, sources
+from migrate.graph.control_flow.frames import Frame, assign_frames
+from migrate.graph.control_flow.nodes import Node, sort_nodes, sources
 
 
-def find_depths(frames: Mapping[Node, Frame | None]) -> dict[Node, int]:
+@dataclasses.dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Layout:
+    """Frame, depth and place in topological order of each node."""
+
+    frames: Mapping[Node, Frame | None]
+    depths: Mapping[Node, int]
+    places: Mapping[Node, int]
+
+
+def lay_out(nodes: list[Node]) -> Layout:
+    """The layout of a whole graph. Raises `NotRaised` where it has none."""
+    frames = assign_frames(sort_nodes(nodes))
+    places = {node: place for place, node in enumerate(frames)}
+    return Layout(frames=frames, depths=_find_depths(frames), places=places)
+
+
+def _find_depths(frames: Mapping[Node, Frame | None]) -> dict[Node, int]:
     """In how many conditionals, within its frame, each node lies: 0 where it runs in every iteration.
 
     An Enter bears the depth at which its loop lies in the outer frame.

@@ -212,7 +212,9 @@ class Emitter:
         limit = -1 if limit is None else limit
         counters = [
             builder.constant(0, f"{name}/loop_counter"),
-            builder.constant(limit, f"{name}/maximum_iterations") if isinstance(limit, int) else builder.resolve(limit),
+            builder.constant(limit, f"{name}/maximum_iterations")
+            if isinstance(limit, int)
+            else builder.maximum_of_zero(builder.resolve(limit), f"{name}/maximum_iterations"),
         ]
         scalar = tf.TensorShape([]).as_proto()
         inputs = [Input(ref=ref, shape=scalar, handle=None) for ref in counters]

@@ -289,6 +289,13 @@ class Builder:
         self.append("Const", made, [], attrs)
         return Ref(name=made, argument="output", index=0, flat=0, dtype=tensor.dtype)
 
+    def maximum_of_zero(self, ref: Ref, name: str) -> Ref:
+        """A count of its own: tf2onnx 1.17 casts a While's maximum in place, which another input may share."""
+        zero = self.constant(0, f"{name}/zero")
+        made = self.context.unique(name)
+        self.append("Maximum", made, [ref, zero], {"T": attr_type(ref.dtype)})
+        return Ref(name=made, argument="z", index=0, flat=0, dtype=ref.dtype)
+
     # Functions ----------------------------------------------------------------------------------------
 
     def finish(self, base: str, inputs: list[Input], outputs: list[Ref], controls: Collection[str]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from migrate.graph.control_flow.branches import Branches, assign_states
+from migrate.graph.control_flow.depths import lay_out
 from migrate.graph.control_flow.emit import Emitter
 from migrate.graph.control_flow.frames import Loop, assign_frames, collapse_loops, collect_parts
 from migrate.graph.control_flow.functions import Builder, Context
@@ -150,10 +151,12 @@ def _raise_once(
 def _convert_lists(nodes: list[Node], keep: Collection[str]) -> tuple[list[Node], set[Tensor], list[Finding]]:
     """TensorArrays and stacks to TensorLists: the nodes then, the tensors that are lists, and what stays."""
     kept = {text.removeprefix("^").partition(":")[0] for text in keep}
-    # Where there are no gradients, there is no need to know the frames so early.
-    frames = assign_frames(sort_nodes(nodes)) if has_gradients(nodes) else {}
-    nodes, lists, notes = convert_tensor_arrays(nodes, kept, frames)
-    added, more, others = convert_stacks(nodes, frames, kept)
+    # Only gradients ask for the layout so early.
+    layout = lay_out(nodes) if has_gradients(nodes) else None
+    nodes, lists, notes = convert_tensor_arrays(nodes, kept, layout)
+    if layout is None:
+        return nodes, lists, notes
+    added, more, others = convert_stacks(nodes, layout, kept)
     return nodes + added, lists | more, notes + others
 
 

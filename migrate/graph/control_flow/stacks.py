@@ -19,7 +19,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from migrate.graph.control_flow.depths import find_depths
+from migrate.graph.control_flow.depths import Layout
 from migrate.graph.control_flow.flows import Consumers, Handed, find_consumers, pass_outputs
 from migrate.graph.control_flow.frames import Frame
 from migrate.graph.control_flow.nodes import (
@@ -80,12 +80,12 @@ def _follow(node: Node, consumers: Consumers) -> tuple[list[End], list[Node]]:
 
 
 def convert_stacks(
-    nodes: list[Node], frames: Mapping[Node, Frame | None], kept: Collection[str]
+    nodes: list[Node], layout: Layout, kept: Collection[str]
 ) -> tuple[list[Node], set[Tensor], list[Finding]]:
     """Convert every stack that can be (nodes are changed in place).
 
     Args:
-      frames: frame of each node, in topological order.
+      layout: of the graph as it was.
       kept: names of nodes that must stay what they are.
 
     Returns:
@@ -94,7 +94,7 @@ def convert_stacks(
     stacks = [node for node in nodes if node.kind == STACK]
     if not stacks:
         return [], set(), []
-    converter = _Converter(find_consumers(nodes), _find_loop_conds(frames), find_depths(frames), frames)
+    converter = _Converter(find_consumers(nodes), layout)
     findings = []
     for node in stacks:
         ends, passes = _follow(node, converter.consumers)
@@ -130,17 +130,11 @@ def _find_loop_conds(frames: Mapping[Node, Frame | None]) -> dict[Frame | None, 
 class _Converter:
     """Converts stacks one by one; `added` nodes and `lists` grow."""
 
-    def __init__(
-        self,
-        consumers: Consumers,
-        conds: Mapping[Frame | None, Node],
-        depths: Mapping[Node, int],
-        frames: Mapping[Node, Frame | None],
-    ) -> None:
+    def __init__(self, consumers: Consumers, layout: Layout) -> None:
         self.consumers = consumers
-        self.conds = conds
-        self.depths = depths
-        self.frames = frames
+        self.conds = _find_loop_conds(layout.frames)
+        self.depths = layout.depths
+        self.frames = layout.frames
         self.added: list[Node] = []
         self.lists: set[Tensor] = set()
 
@@ -162,9 +156,26 @@ class _Converter:
                 if self.frames[node] not in self.conds or self.depths[node] != depth:
                     return f"nothing tells whether the loop of {node.name} runs"
                 depth = 0
-            if self.depths[end.node] != depth:
+            if self.depths[end.node] != depth + self._guard(end, depth):
                 return f"nothing tells in which iterations {end.node.name} runs"
         return None
+
+    def _guard(self, end: End, depth: int) -> int:
+        """Bring the stack into the branch that a pushed value comes from; returns by how many branches that is.
+
+        For zeros in a branch that was not taken, tf.gradients pushes the shape of a Switch's output to a stack
+        that did not pass a Switch: where the shape is dead, so is the push.
+        """
+        if end.node.kind != PUSH or self.depths[end.node] != depth + 1:
+            return 0
+        tensor = end.node.inputs[1]
+        while tensor.node.kind == "Shape":
+            tensor = tensor.node.inputs[0]
+        if tensor.node.kind != "Switch":
+            return 0
+        guard = self._add(f"{end.node.name}/guard", "Switch", [tensor, tensor.node.inputs[1]])
+        end.path.append(Tensor(guard, tensor.index))
+        return 1
 
     def convert(self, node: Node, ends: list[End]) -> None:
         push, pop = sorted(ends, key=lambda end: end.node.kind != PUSH)

@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterator, Mapping
 import tensorflow as tf
 
 from migrate.graph.control_flow.array_gradients import GRADIENT, ArrayGradient, convert_gradient, trace_gradient
+from migrate.graph.control_flow.depths import Layout
 from migrate.graph.control_flow.flows import (
     FLOW_INPUT,
     FLOW_OUTPUT,
@@ -29,7 +30,6 @@ from migrate.graph.control_flow.flows import (
     find_consumers,
     pass_outputs,
 )
-from migrate.graph.control_flow.frames import Frame
 from migrate.graph.control_flow.list_ops import Writer, can_fill, read_whole, rewrite_ops
 from migrate.graph.control_flow.nodes import VARIANT, Node, Tensor, copy_proto, read_attr, sources
 from migrate.graph.control_flow.stacks import STACK, find_handed
@@ -78,14 +78,14 @@ def has_gradients(nodes: list[Node]) -> bool:
 
 
 def convert_tensor_arrays(
-    nodes: list[Node], kept: Collection[str], frames: Mapping[Node, Frame | None]
+    nodes: list[Node], kept: Collection[str], layout: Layout | None
 ) -> tuple[list[Node], set[Tensor], list[Finding]]:
     """Convert every array that can be.
 
     Args:
       nodes: the whole graph; changed in place (never their protos).
       kept: names of nodes that must go on naming what they name.
-      frames: frame of each node in topological order; only read where the graph holds gradients.
+      layout: of the graph; None where it holds no gradients.
 
     Returns:
       The nodes of the converted graph, the tensors that are lists now, and a Finding for each array that stays.
@@ -99,7 +99,7 @@ def convert_tensor_arrays(
     findings, dropped, added = [], set(), []
     for maker in makers:
         try:
-            array = _trace_array(maker, consumers, kept, frames, handed)
+            array = _trace_array(maker, consumers, kept, layout, handed)
         except Unconvertible as error:
             findings.append(_describe(maker, *error.args))
             continue
@@ -145,17 +145,17 @@ def _trace_array(
     maker: Node,
     consumers: Consumers,
     kept: Collection[str],
-    frames: Mapping[Node, Frame | None],
+    layout: Layout | None,
     handed: Mapping[Node, Handed],
 ) -> Array:
     """Find all that belongs to the array of `maker`; raises `Unconvertible`."""
     array = Array(maker)
     _trace_handle(array, consumers, handed)
     flow = _trace_flow(array, consumers, handed)
-    if array.gradient.makers:
+    if array.gradient.makers and layout is not None:
         if maker.kind != "TensorArrayV3":
             raise Unconvertible(array.gradient.makers[0], "takes its handle")
-        trace_gradient(array.gradient, flow, consumers, frames)
+        trace_gradient(array.gradient, flow, consumers, layout)
     for node in (maker, *array.handles, *array.passes, *array.gradient.passes):
         if node.name in kept:
             raise Unconvertible(node, "is named by a signature")

@@ -2,7 +2,8 @@
 
 Invariant: a rewritten node has the name, outputs, dtypes and values that TF 1.15 gave it (proof: recorded outputs in
 testdata/removed_ops); an op that this TensorFlow can run is left alone, and so is a node that cannot be rewritten,
-with a finding that says why. A new entry is one function in a file, and one line in REWRITES.
+with a finding that says why. A new entry is one function in a file, and one line in REWRITES, or in WITHOUT_GRADIENT
+for an op that runs but cannot be trained.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tensorflow.core.framework import graph_pb2, types_pb2
 from migrate.graph import availability
 from migrate.graph.removed_ops import (
     bitpack,
+    block_cells,
     bucketize,
     image_transform,
     quantiles,
@@ -29,11 +31,13 @@ from migrate.model import Finding, Severity
 
 __all__ = [
     "REWRITES",
+    "WITHOUT_GRADIENT",
     "RewriteContext",
     "describe_baseline",
     "find_irreplaceable_ops",
     "find_refusals",
     "make_context",
+    "replace_ops_without_gradient",
     "replace_removed_ops",
 ]
 
@@ -55,9 +59,16 @@ REWRITES: Mapping[str, splice.Rewrite] = {
     "IsBoostedTreesQuantileStreamResourceInitialized": tree_resources.is_initialized,
 }
 
+# Ops that run here, but whose gradient went with tf.contrib: training needs them as other ops.
+WITHOUT_GRADIENT: Mapping[str, splice.Rewrite] = {
+    "GRUBlockCell": block_cells.gru_block_cell,
+    "LSTMBlockCell": block_cells.lstm_block_cell,
+}
+
 # Handles of resources whose kernels are gone: they go when the last op that uses them has been rewritten.
 _HANDLES = frozenset({"BoostedTreesEnsembleResourceHandleOp", "BoostedTreesQuantileStreamResourceHandleOp"})
 _REWRITTEN, _REFUSED, _BASELINE = "op-rewritten", "op-not-rewritten", "baseline-rewritten"
+_DIFFERENTIABLE = "op-made-differentiable"
 
 
 def replace_removed_ops(graph_def: Any, context: RewriteContext | None = None) -> tuple[Any, tuple[Finding, ...]]:
@@ -70,29 +81,59 @@ def replace_removed_ops(graph_def: Any, context: RewriteContext | None = None) -
     missing = {op.op for op in availability.find_missing_ops(graph_def)} & {*REWRITES, *_HANDLES}
     if not missing:
         return graph_def, ()
-    result = graph_pb2.GraphDef()
-    result.CopyFrom(graph_def)
-    replaced: collections.Counter[str] = collections.Counter()
-    findings: list[Finding] = []
-    _replace_in_body(result.node, missing, context, replaced, findings)
-    for function in result.library.function:
-        before = {node.name: node for node in _copies(function.node_def)}
-        if _replace_in_body(function.node_def, missing, context, replaced, findings, in_function=True):
-            splice.rename_returns(function, function.node_def, before)
+    result, replaced, findings = _replace(graph_def, REWRITES, missing, context)
     found = [
         Finding(
             code=_REWRITTEN,
             where=op,
-            message=f"{count} node{'' if count == 1 else 's'} of an op that this TensorFlow cannot run "
-            "became ops that it can",
+            message=f"{_count(number)} of an op that this TensorFlow cannot run became ops that it can",
         )
-        for op, count in sorted(replaced.items())
+        for op, number in sorted(replaced.items())
     ]
     return result, (*found, *findings)
 
 
+def replace_ops_without_gradient(graph_def: Any) -> tuple[Any, tuple[Finding, ...]]:
+    """A copy in which the ops of WITHOUT_GRADIENT are replaced, in the graph and in its functions."""
+    bodies = (graph_def.node, *(function.node_def for function in graph_def.library.function))
+    present = {node.op for body in bodies for node in body} & set(WITHOUT_GRADIENT)
+    if not present:
+        return graph_def, ()
+    result, replaced, findings = _replace(graph_def, WITHOUT_GRADIENT, present, None)
+    found = [
+        Finding(
+            code=_DIFFERENTIABLE,
+            where=op,
+            message=f"{_count(number)} of an op for which this TensorFlow has no gradient became ops that have one",
+        )
+        for op, number in sorted(replaced.items())
+    ]
+    return result, (*found, *findings)
+
+
+def _count(number: int) -> str:
+    return f"{number} node{'' if number == 1 else 's'}"
+
+
+def _replace(
+    graph_def: Any, table: Mapping[str, splice.Rewrite], chosen: set[str], context: RewriteContext | None
+) -> tuple[Any, collections.Counter[str], list[Finding]]:
+    """A copy in which the `chosen` ops are replaced, how many nodes of each were, and what could not be."""
+    result = graph_pb2.GraphDef()
+    result.CopyFrom(graph_def)
+    replaced: collections.Counter[str] = collections.Counter()
+    findings: list[Finding] = []
+    _replace_in_body(result.node, table, chosen, context, replaced, findings)
+    for function in result.library.function:
+        before = {node.name: node for node in _copies(function.node_def)}
+        if _replace_in_body(function.node_def, table, chosen, context, replaced, findings, in_function=True):
+            splice.rename_returns(function, function.node_def, before)
+    return result, replaced, findings
+
+
 def _replace_in_body(
     nodes: Any,
+    table: Mapping[str, splice.Rewrite],
     missing: set[str],
     context: RewriteContext | None,
     replaced: collections.Counter[str],
@@ -104,10 +145,10 @@ def _replace_in_body(
     siblings = {node.name: node for node in nodes}
     rewrites = {}
     for node in nodes:
-        if node.op not in missing or node.op not in REWRITES:
+        if node.op not in missing or node.op not in table:
             continue
         try:
-            rewrites[node.name] = splice.trace_rewrite(REWRITES[node.op], node, siblings, context)
+            rewrites[node.name] = splice.trace_rewrite(table[node.op], node, siblings, context)
             replaced[node.op] += 1
         except CannotRewriteError as error:
             findings.append(

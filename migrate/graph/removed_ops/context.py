@@ -114,6 +114,13 @@ class RemovedOp:
     def integer(self, name: str) -> int:
         return int(self.node.attr[name].i)
 
+    def number(self, name: str, default: float) -> float:
+        """A float attribute; `default` is the op's own, which writers leave out."""
+        return float(self.node.attr[name].f) if name in self.node.attr else default
+
+    def flag(self, name: str) -> bool:
+        return bool(self.node.attr[name].b)
+
     def find_state(self) -> tuple[RewriteContext, ResourceName]:
         """Context and resource of the handle in the first input.
 
