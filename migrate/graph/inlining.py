@@ -171,7 +171,11 @@ class _Inliner:
         waits: list[str] = []
         # A call begins when all its inputs are there: what its body reads and writes must wait for them.
         if controls or (data and (conditional or self._conditional or self._changing)):
-            inputs = [*controls, *(f"^{graph_index.parse_tensor_name(text).node}" for text in data)]
+            conditional = conditional or self._conditional
+            types = [arg.type for arg in self._functions[callee].signature.input_arg]
+            # A handle is there from the start, and is known by its node, which a control edge would keep.
+            given = [text for text, t in zip(data, types, strict=True) if conditional or t != types_pb2.DT_RESOURCE]
+            inputs = [*controls, *(f"^{graph_index.parse_tensor_name(text).node}" for text in given)]
             waits = [f"^{self._add('NoOp', f'{node.name}/start', list(dict.fromkeys(inputs)))}"]
         attributes = node.attr["f"].func.attr if node.op in _CALLS else node.attr
         body = self._inline_body(callee, node.name, data, waits, attributes, stack, conditional=conditional)
