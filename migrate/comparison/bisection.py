@@ -15,7 +15,9 @@ from migrate.verify.compare import compare_values
 from migrate.verify.verdict import INFERENCE, OutputDiff, Verification
 
 _VALUES, _LISTING = "intermediates.npz", "intermediates.json"
-_MOST = 8
+_MOST = 24
+# Their results are those of a body.
+_BODIES = ("Exit", "RefExit", "While", "StatelessWhile", "If", "StatelessIf", "Merge")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,7 +53,7 @@ def bisect_outputs(
             runs[diff.where] = _run_both(diff.where, subjects, names, options, work, len(runs))
         run = runs[diff.where]
         if isinstance(run, str):
-            found.append({"where": diff.where, "output": diff.output, "node": "", "message": run})
+            found.append(_describe(diff, "", "", run, 0, None))
         else:
             found.append(find_departure(diff, *run, options))
     return tuple(found)
@@ -133,7 +135,10 @@ def find_departure(
             tolerance=options.tolerance,
         )
         if not found.equal:
-            message = f"{place} departs at {op} {name!r}: {found.message} ({compared - 1} tensors before it agree)"
+            body = ", in its body, which cannot be looked into on both sides" if op in _BODIES else ""
+            message = (
+                f"{place} departs at {op} {name!r}{body}: {found.message} ({compared - 1} tensors before it agree)"
+            )
             return _describe(diff, name, op, message, compared, found.max_absolute)
         last = f"{op} {name!r}"
     if not compared:

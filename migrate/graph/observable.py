@@ -28,6 +28,22 @@ def order_nodes(index: graph_index.GraphIndex, names: Sequence[str]) -> list[str
     return found
 
 
+def find_loops(index: graph_index.GraphIndex, order: Sequence[str]) -> set[str]:
+    """Nodes within a loop of v1 control flow, which have a value in each iteration; its Exits are outside."""
+    loops: set[str] = set()
+    grown = True
+    while grown:
+        before = len(loops)
+        for name in order:
+            op = index.nodes[name].op
+            if op in ("Exit", "RefExit"):
+                continue
+            if op in ("Enter", "RefEnter") or {ref.node for ref in index.inputs(name)} & loops:
+                loops.add(name)
+        grown = len(loops) > before
+    return loops
+
+
 def find_hidden(index: graph_index.GraphIndex, order: Sequence[str], *, ends: Sequence[str] = ENDS) -> set[str]:
     """Nodes of a branch or loop of v1 control flow: one that is not taken has no value, a loop's has many.
 
