@@ -8,7 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 from absl import logging
-from tensorflow.python.saved_model import loader_impl
+
+from compat import reading
 
 _DEFAULT_TAGS = "serve"
 _DEFAULT_SIGNATURE = tf.compat.v1.saved_model.signature_constants.DEFAULT_SERVING_SIGNATURE_DEF_KEY
@@ -125,7 +126,7 @@ def _get_tensor(graph: Any, info: Any) -> Any:
 
 
 def _find_meta_graph(path: str, tags: list[str]) -> Any:
-    found = [m for m in loader_impl.parse_saved_model(path).meta_graphs if set(m.meta_info_def.tags) == set(tags)]
+    found = [m for m in reading.read_saved_model(path).meta_graphs if set(m.meta_info_def.tags) == set(tags)]
     if not found:
         raise ValueError(f"Could not find MetaGraphDef with tags {','.join(tags)}")
     return found[0]

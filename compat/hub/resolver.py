@@ -112,7 +112,8 @@ class PathResolver(Resolver):
         """The path.
 
         Raises:
-          OSError: there is nothing there, or TensorFlow has no such file system here.
+          OSError: there is nothing there.
+          tf.errors.UnimplementedError: TensorFlow has no such file system here.
         """
         path = handle
         if handle.startswith("file://"):
@@ -121,10 +122,11 @@ class PathResolver(Resolver):
             found = tf.io.gfile.exists(path)
         except tf.errors.UnimplementedError as error:
             scheme = handle.partition("://")[0]
-            raise OSError(
+            text = (
                 f"{handle} cannot be opened: this TensorFlow has no file system for {scheme}://. Copy the module to a "
-                f"local path, or import a package that brings one (tensorflow-io has s3://) first."
-            ) from error
+                "local path, or import a package that brings one (tensorflow-io has s3://) first."
+            )
+            raise tf.errors.UnimplementedError(None, None, text) from error
         if not found:
             raise OSError(f"{handle} does not exist.")
         return path

@@ -9,17 +9,16 @@ Names are those of tensorflow_hub.saved_model_lib.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
+from compat import reading
 from compat.hub import protos, storage, tf_utils
-from migrate import errors
 from migrate.graph import index as graph_index
-from migrate.readers import protos as migrate_protos
+from migrate.readers import metagraph
 
 _constants = tf.compat.v1.saved_model.constants
 # tensorflow_hub/saved_model_lib.py (0.12): the collection of serialized ModuleAttachments.
@@ -146,9 +145,7 @@ def get_attached_bytes_map(meta_graph: Any) -> dict[str, bytes]:
     kind = collections[ATTACHMENT_COLLECTION_SAVED].WhichOneof("kind")
     if kind != "bytes_list":
         raise ValueError(f"The collection of attached messages has kind {kind}, expected bytes_list")
-    values = collections[ATTACHMENT_COLLECTION_SAVED].bytes_list.value
-    parsed = map(protos.ModuleAttachment.FromString, values)
-    return {attachment.key: attachment.value for attachment in parsed}
+    return metagraph.parse_attachments(metagraph.parse_collections(meta_graph))
 
 
 def _export_module_attachments(meta_graph: Any) -> None:
@@ -172,23 +169,10 @@ def load(path: str) -> SavedModelHandler:
       ValueError: an asset lies outside the assets folder.
       TypeError: an asset's node is no scalar string constant.
     """
-    proto = _read_proto(path)
+    proto = reading.read_saved_model(path)
     for meta_graph in proto.meta_graphs:
         _move_assets_in(meta_graph, os.path.join(path, _constants.ASSETS_DIRECTORY))
     return SavedModelHandler(proto)
-
-
-def _read_proto(path: str) -> Any:
-    try:
-        if not storage.is_remote(path):
-            return migrate_protos.parse_saved_model(path)
-        # migrate reads local files: the proto (never the weights) of a remote module is copied first.
-        with tempfile.TemporaryDirectory() as folder:
-            name = _constants.SAVED_MODEL_FILENAME_PB
-            tf.io.gfile.copy(os.path.join(path, name), os.path.join(folder, name))
-            return migrate_protos.parse_saved_model(folder)
-    except errors.CorruptModelError as error:
-        raise OSError(f"Cannot parse file {error.where}: {error.message}") from error
 
 
 def _copy(proto: Any) -> Any:
@@ -206,19 +190,9 @@ def _strip_late_attributes(graph_def: Any) -> None:
                     del node.attr[attribute]
 
 
-def _find_asset_files(meta_graph: Any) -> dict[str, str]:
-    """Node name -> file name."""
-    definitions = list(meta_graph.asset_file_def)
-    key = _constants.ASSETS_KEY
-    for packed in meta_graph.collection_def[key].any_list.value if key in meta_graph.collection_def else ():
-        definition = meta_graph_pb2.AssetFileDef()
-        packed.Unpack(definition)
-        definitions.append(definition)
-    return {graph_index.parse_tensor_name(d.tensor_info.name).node: d.filename for d in definitions}
-
-
 def _move_assets_in(meta_graph: Any, folder: str) -> None:
-    filenames = _find_asset_files(meta_graph)
+    files = metagraph.parse_asset_files(meta_graph)
+    filenames = {graph_index.parse_tensor_name(tensor).node: name for tensor, name in files.items()}
     for node in meta_graph.graph_def.node:
         if node.name in filenames:
             _check_asset_node(node)

@@ -58,7 +58,7 @@ def parse_meta_graph(
             collections=collections,
             variables=state.parse_variables(meta_graph, index, restored, entries),
             assets=assets,
-            attachments=_parse_attachments(collections),
+            attachments=parse_attachments(collections),
             init_ops=init_ops,
             table_initializers=tuple(
                 graph_index.parse_tensor_name(name).node
@@ -112,20 +112,23 @@ def _find_init_ops(
     return ops, ()
 
 
-def _parse_assets(meta_graph: Any, directory: str, index: graph_index.GraphIndex) -> tuple[Asset, ...]:
+def parse_asset_files(meta_graph: Any) -> dict[str, str]:
+    """Tensor that holds an asset's path -> name of its file below `assets/`."""
     definitions = list(meta_graph.asset_file_def)
     if not definitions and _ASSETS in meta_graph.collection_def:
         for packed in meta_graph.collection_def[_ASSETS].any_list.value:
             definition = meta_graph_pb2.AssetFileDef()
             if packed.Unpack(definition):
                 definitions.append(definition)
-    found: dict[str, Asset] = {}
-    for definition in definitions:
-        tensor = str(graph_index.parse_tensor_name(definition.tensor_info.name))
-        if graph_index.parse_tensor_name(tensor).node in index.nodes:
-            path = os.path.join(directory, "assets", definition.filename)
-            found[tensor] = Asset(tensor=tensor, filename=definition.filename, path=path)
-    return tuple(found.values())
+    return {str(graph_index.parse_tensor_name(d.tensor_info.name)): d.filename for d in definitions}
+
+
+def _parse_assets(meta_graph: Any, directory: str, index: graph_index.GraphIndex) -> tuple[Asset, ...]:
+    return tuple(
+        Asset(tensor=tensor, filename=filename, path=os.path.join(directory, "assets", filename))
+        for tensor, filename in parse_asset_files(meta_graph).items()
+        if graph_index.parse_tensor_name(tensor).node in index.nodes
+    )
 
 
 def _find_lost_assets(assets: Sequence[Asset], label: str) -> tuple[Finding, ...]:
@@ -143,7 +146,7 @@ def _find_lost_assets(assets: Sequence[Asset], label: str) -> tuple[Finding, ...
     )
 
 
-def _parse_attachments(collections: Mapping[str, tuple[Any, ...]]) -> dict[str, bytes]:
+def parse_attachments(collections: Mapping[str, tuple[Any, ...]]) -> dict[str, bytes]:
     """ModuleAttachment{key = 1, value = 2} (tensorflow_hub/module_attachment.proto)."""
     found = {}
     for data in collections.get(_ATTACHMENTS, ()):

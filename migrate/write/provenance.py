@@ -80,6 +80,12 @@ def describe_migration(
         "callable": rebuilt.main.plan.serving_key if rebuilt.main else None,
         "pieces": [describe_piece(piece) for piece in rebuilt.pieces],
         "variables": list(rebuilt.state.variables),
+        # Of a part of a partitioned variable: the whole's name, and which part (VariableSpec.slice_spec).
+        "partitions": {
+            name: [spec.checkpoint_key, spec.slice_spec]
+            for name, spec in rebuilt.state.specs.items()
+            if spec.slice_spec and name in rebuilt.state.variables
+        },
         "trainable_variables": [name for name, v in rebuilt.state.variables.items() if v.trainable],
         "regularization_losses": len(getattr(rebuilt.module, "regularization_losses", ())),
         "findings": [describe_finding(finding) for finding in findings],

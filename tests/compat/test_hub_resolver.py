@@ -228,7 +228,9 @@ def test_settings_are_variables_of_the_environment_or_flags(monkeypatch, tmp_pat
 
 
 def test_a_file_system_that_tensorflow_lacks_is_named():
-    with pytest.raises(OSError, match=r"nope://bucket/m cannot be opened: .* no file system for nope://"):
+    with pytest.raises(
+        tf.errors.UnimplementedError, match=r"nope://bucket/m cannot be opened: .* no file system for nope://"
+    ):
         hub.resolve("nope://bucket/m")
 
 

@@ -8,9 +8,10 @@ import tensorflow as tf
 from google.protobuf import any_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from compat import hub
+from compat import hub, reading
 from compat.hub import (
     config,
+    module_def_pb2,
     module_v2,
     native_module,
     registry,
@@ -207,7 +208,7 @@ def test_assets_of_one_name(convert, tmp_path):
         found = [session.run(f"file_{number}:0").decode() for number in range(2)]
     assert [tf.io.gfile.GFile(path).read() for path in found] == ["a", "b"]
     assert sorted(os.listdir(tmp_path / "model" / "assets")) == ["hello.txt", "hello.txt0"]
-    (written,) = saved_model_lib._read_proto(str(tmp_path / "model")).meta_graphs
+    (written,) = reading.read_saved_model(str(tmp_path / "model")).meta_graphs
     definitions = written.collection_def["saved_model_assets"].any_list.value
     assert all(isinstance(packed, any_pb2.Any) for packed in definitions)
     names = [meta_graph_pb2.AssetFileDef.FromString(packed.value).tensor_info.name for packed in definitions]
@@ -217,8 +218,8 @@ def test_assets_of_one_name(convert, tmp_path):
 def test_module_definitions_with_unknown_features(exported, tmp_path):
     path = native_module.get_module_proto_path(str(tmp_path))
     for definition, named in (
-        (hub.module_def_pb2.ModuleDef(format=3, required_features=["teleport"]), "teleport"),
-        (hub.module_def_pb2.ModuleDef(), "format"),
+        (module_def_pb2.ModuleDef(format=3, required_features=["teleport"]), "teleport"),
+        (module_def_pb2.ModuleDef(), "format"),
     ):
         with open(path, "wb") as file:
             file.write(definition.SerializeToString())
