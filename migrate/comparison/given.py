@@ -46,11 +46,12 @@ class Offer:
     key_open: bool = False
 
 
-def read_offers(path: str, signatures: Sequence[Mapping[str, Any]]) -> list[Offer]:
+def read_offers(path: str, signatures: Sequence[Mapping[str, Any]], folder: str = "") -> list[Offer]:
     """Reads inputs by the form of their name or content.
 
     Args:
       path: file, or "module:function".
+      folder: the user's, in which a module is looked for first; this may be another process's.
       signatures: of the baseline, for a function: it is called with (key, {input key: {"dtype", "shape", ...}})
         and gives an iterable of {input key: value}, or None.
 
@@ -59,7 +60,7 @@ def read_offers(path: str, signatures: Sequence[Mapping[str, Any]]) -> list[Offe
       UsageError: the form is unknown, or the function cannot be called.
     """
     if not os.path.exists(path) and _is_function(path):
-        return list(_call_function(path, signatures))
+        return list(_call_function(path, signatures, folder or os.getcwd()))
     if not os.path.isfile(path):
         raise errors.SourceNotFoundError("there are no such inputs", where=path, hint="check --inputs")
     name = os.path.basename(path)
@@ -84,9 +85,9 @@ def _is_function(text: str) -> bool:
     return bool(colon) and name.isidentifier() and all(part.isidentifier() for part in module.split("."))
 
 
-def _call_function(text: str, signatures: Sequence[Mapping[str, Any]]) -> Iterator[Offer]:
+def _call_function(text: str, signatures: Sequence[Mapping[str, Any]], folder: str) -> Iterator[Offer]:
     module, _, name = text.partition(":")
-    sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, folder)
     try:
         function = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:

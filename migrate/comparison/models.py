@@ -147,13 +147,15 @@ def _make_plan(
                 name: {"path": subject.graph_path, "kind": subject.kind, "training": subject.training}
                 for name, subject in zip(("baseline", "candidate"), subjects, strict=True)
             },
-            "inputs": options.inputs,
+            # The job's process may stand in another folder than the caller.
+            "inputs": os.path.abspath(options.inputs) if os.path.exists(options.inputs) else options.inputs,
             "signatures": list(options.signatures),
             "level": options.level,
             "seed": options.seed,
             "batch_sizes": list(options.batch_sizes),
             "nonfinite": options.nonfinite,
             "op_library": list(options.op_library),
+            "folder": os.getcwd(),
             "work": work,
         }
         where = f"{subjects[0].path} and {subjects[1].path}"

@@ -29,7 +29,7 @@ from migrate.write import provenance
 
 def plan(request: dict[str, Any]) -> dict[str, Any]:
     """Job: {"baseline", "candidate": {"path", "kind", "training"}, "inputs", "signatures", "level", "seed",
-    "batch_sizes", "nonfinite", "op_library", "work"}.
+    "batch_sizes", "nonfinite", "op_library", "folder": the user's, "work"}.
 
     Writes `work`/calls and `work`/calls_candidate; returns {"random", "loss_tags" of both sides, "update_call",
     "gradient_calls", "not_compared", "inputs" for people, "outputs", "answers": {candidate's own call id: baseline's
@@ -150,7 +150,7 @@ def _lay_out_calls(
     if request["level"] == "inference" and not all(is_training(entry) for entry in entries):
         entries = [entry for entry in entries if not is_training(entry)]
     recorded = next((request[n] for n in ("baseline", "candidate") if request[n]["kind"] == RECORDED), None)
-    offers = given.read_offers(request["inputs"], entries) if request["inputs"] else []
+    offers = given.read_offers(request["inputs"], entries, request["folder"]) if request["inputs"] else []
     if recorded is not None:
         return _recorded_calls(recorded["path"], baseline, candidate, offers, entries)
     if offers:

@@ -12,13 +12,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import tensorflow as tf
-from absl import flags
-from absl.testing import flagsaver
 
 import migrate
 from migrate import errors
 from migrate.arrays import load_arrays, save_arrays
-from migrate.cli import compare
 from migrate.comparison import benchmark, bisection
 from migrate.verify.verdict import OutputDiff
 
@@ -37,22 +34,6 @@ def migrated(tmp_path_factory):
 def run_command(*flags):
     command = [sys.executable, "-m", "migrate.cli.compare", *flags]
     return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def main():
-    """The command within this process, whose server of isolated processes runs already: flags -> exit code."""
-    known = set(flags.FLAGS)
-    compare.define_flags()
-
-    def run(*arguments):
-        with flagsaver.flagsaver():
-            flags.FLAGS(["migrate-compare", *arguments])
-            return compare.main()
-
-    yield run
-    for name in set(flags.FLAGS) - known:
-        delattr(flags.FLAGS, name)
 
 
 def rewrite(folder, change):

@@ -3,10 +3,6 @@
 import json
 
 import pytest
-from absl import flags
-from absl.testing import flagsaver
-
-from migrate.cli import compare
 
 from .keras_models import build, save_reusable
 
@@ -19,23 +15,18 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def run():
-    """flags -> (exit code, the report)."""
-    known = set(flags.FLAGS)
-    compare.define_flags()
+@pytest.fixture
+def run(main, tmp_path):
+    """(baseline, candidate, level) -> (exit code, the report)."""
 
-    def run(baseline, candidate, level, report):
-        with flagsaver.flagsaver():
-            flags.FLAGS(
-                ["migrate-compare", f"--baseline={baseline}", f"--candidate={candidate}", f"--level={level}",
-                 f"--report={report}", "--draws=40"]
-            )  # fmt: skip
-            return compare.main(), json.loads(report.read_text())
+    def run(baseline, candidate, level):
+        report = tmp_path / "r.json"
+        code = main(
+            f"--baseline={baseline}", f"--candidate={candidate}", f"--level={level}", f"--report={report}", "--draws=40"
+        )
+        return code, json.loads(report.read_text())
 
-    yield run
-    for name in set(flags.FLAGS) - known:
-        delattr(flags.FLAGS, name)
+    return run
 
 
 # Of a Keras file against the SavedModel of a faulty copy: level, what is changed, where it must show, and the reason.
@@ -70,7 +61,7 @@ def mark(names):
 def test_fault_of_a_keras_model(run, folder, tmp_path, name):
     level, change, place, reason = KERAS[name]
     build(**change).save(tmp_path / "candidate", save_format="tf")
-    code, report = run(folder / "keras.h5", tmp_path / "candidate", level, tmp_path / "r.json")
+    code, report = run(folder / "keras.h5", tmp_path / "candidate", level)
     assert code == 1 and report["verdict"] == "FAIL"
     wrong = [diff for diff in report["diffs"] if not diff["equal"]]
     about = [diff["message"] for diff in wrong if place in f"{diff['where']}/{diff['output']}"]
@@ -91,7 +82,7 @@ REUSABLE = {
 def test_training_mode_of_a_reusable_saved_model(run, folder, tmp_path, name, capsys):
     change, culprit = REUSABLE[name]
     candidate = save_reusable(tmp_path / "candidate", **change)
-    code, report = run(folder / "reusable", candidate, "gradients", tmp_path / "r.json")
+    code, report = run(folder / "reusable", candidate, "gradients")
     printed = capsys.readouterr().out
     assert report["not_compared"] == []
     levels = {(diff["level"], diff["where"].split("/")[0]) for diff in report["diffs"]}
