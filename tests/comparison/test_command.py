@@ -39,7 +39,7 @@ class Model(tf.Module):
 def sides(tmp_path_factory):
     """Two models that differ only where a number is above 50,000: made up inputs do not show it, given ones do."""
     folder = tmp_path_factory.mktemp("command")
-    for name, fault in (("old", 0.0), ("new", 7.0)):
+    for name, fault in (("old", 0.0), ("new", 70.0)):
         module = Model(fault)
         signatures = {"double": module.double, "classify": module.classify}
         tf.saved_model.save(module, str(folder / name), signatures=signatures)
@@ -153,4 +153,4 @@ def test_the_printed_command_in_a_shell(sides, tmp_path):
     assert again.returncode == 1, again.stderr
     failures = [[text for text in done.stdout.splitlines() if "FAIL serve" in text] for done in (first, again)]
     assert failures[0] and failures[0] == failures[1]
-    assert "500000 became 500007" in failures[0][0]
+    assert "500000 became 500070" in failures[0][0]
