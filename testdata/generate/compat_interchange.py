@@ -4,7 +4,8 @@
     python compat_interchange.py --read=DIR           # CPython 3.7, TF 1.15.5, hub 0.12.0: loads and compares
     python compat_interchange.py --write=DIR --v2     # ... with TF2 behaviour on: functional control flow
 
-`--write` exports module functions of its own and re-exports every hub module of ../zoo.
+`--write` exports module functions of its own, exports each again after it was migrated to TF2, and re-exports every
+hub module of ../zoo.
 """
 
 from __future__ import print_function
@@ -126,6 +127,19 @@ def count_variables(hub, path, tags):
         return len(hub.Module(path, tags=tags).variables)
 
 
+def export_migrated(hub, path, tags):
+    """Migrates a module, and exports what it became as a module again."""
+    import migrate
+    from migrate.options import MigrateOptions
+
+    outcome = migrate.migrate_model(path, path + "_migrated", MigrateOptions(verify="none"))
+    assert outcome.status.value == "migrated", outcome.error
+    with tf.Graph().as_default(), tf.Session() as session:
+        module = hub.Module(path + "_migrated", tags=tags)
+        record.start(session)
+        module.export(path + "_again", session)
+
+
 def write(hub, folder):
     os.makedirs(folder)
     expected = {}
@@ -133,6 +147,9 @@ def write(hub, folder):
         path = record.export(hub, os.path.join(folder, name), module_fn, variants)
         expected[name] = [[tags, inputs, compute(hub, path, tags, inputs)] for tags in
                           [sorted(tags) for tags in hub.load_module_spec(path).get_tags()]]
+        export_migrated(hub, path, expected[name][0][0])
+        # Update ops of a migrated model run with its outputs.
+        expected[name + "_again"] = [[tags, inputs, dict(wanted, updates=0)] for tags, inputs, wanted in expected[name]]
     for source in sorted(glob.glob(os.path.join(HERE, os.pardir, "zoo", "*", "model", "tfhub_module.pb"))):
         source = os.path.dirname(source)
         name = "zoo_" + os.path.basename(os.path.dirname(source))
