@@ -1,14 +1,18 @@
 """How many signatures of real models run on synthesised inputs.
 
     python benchmarks/synthesis.py --corpus=DIR [--only=SUBSTRING] [--timeout=SECONDS] [--verbose]
+                                   [--accepted=benchmarks/synthesis.json] [--update]
 
 Every directory below DIR that holds a SavedModel is loaded in a TF1 session (one process for each model), and
-every case of every signature is run. A signature runs when all of its cases do. Models that this TensorFlow
-cannot load, or for whose ops it has no kernels, are listed and not counted.
+every case of every signature is run. A signature runs when all of its cases do, but for the batch without rows, which
+no model must take and which is counted apart. Where this TensorFlow lacks ops of a model, they are replaced as the
+verification replaces them. What can run on no input at all is listed with the reason and not counted. Exits with 1
+when a signature that ran by the accepted table no longer does; `--update` writes the table anew.
 """
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import re
@@ -22,6 +26,10 @@ from absl import app, flags
 _CORPUS = flags.DEFINE_string("corpus", None, "Directory below which the models lie.", required=True)
 _ONLY = flags.DEFINE_string("only", "", "Only models whose path contains this.")
 _TIMEOUT = flags.DEFINE_float("timeout", 120, "Seconds for one model.")
+_ACCEPTED = flags.DEFINE_string(
+    "accepted", os.path.join(os.path.dirname(__file__), "synthesis.json"), "Table of accepted results."
+)
+_UPDATE = flags.DEFINE_bool("update", False, "Write the table instead of checking against it.")
 _VERBOSE = flags.DEFINE_bool("verbose", False, "Also list what runs.")
 
 # The graph itself, not its inputs: what no input can mend.
@@ -32,6 +40,7 @@ _NO_KERNEL = re.compile(
 )
 
 
+_EMPTY = "batch_0"
 # An output hangs on a placeholder that the signature does not feed: no input can run it.
 _UNFED = re.compile(r"You must feed a value for placeholder tensor")
 
@@ -85,30 +94,50 @@ def run_model(path: str, results: Any) -> None:
     import tensorflow as tf
 
     from migrate import errors, readers
-    from migrate.graph.synthesis import synthesize_cases
 
     tf.get_logger().setLevel("ERROR")
     try:
         model = readers.read_model(path)
     except errors.MigrateError as error:
-        results.put(("", "", "", f"unreadable: {error}", ""))
+        results.put(("", "", "", f"unreadable: {str(error).replace(path, '<model>')}", ""))
         return
     for variant in model.variants:
         config = tf.compat.v1.ConfigProto(allow_soft_placement=True)  # Some graphs name a GPU.
         with tf.Graph().as_default(), tf.compat.v1.Session(config=config) as session:
             try:
                 load_variant(session, path, variant)
-            except Exception as error:  # Whatever TensorFlow raises, the model is one that it cannot load.
-                results.put((variant.label, "", "", f"cannot be loaded: {first_line(error)}", ""))
+            except Exception as error:  # Whatever TensorFlow raises, the model is one that it cannot load as it is.
+                run_replaced(model, variant, first_line(error), results)
                 continue
             for signature in variant.signatures.values():
-                begin = time.monotonic()
-                cases = synthesize_cases(variant, signature)
-                seconds = time.monotonic() - begin
-                results.put((variant.label, signature.key, "", "", f"{seconds:.2f}s"))
-                for case in cases:
-                    error, remark = run_case(session, signature, case)
-                    results.put((variant.label, signature.key, case.name, error, remark))
+                run_signature(session, variant, signature, "", results)
+
+
+def run_replaced(model: Any, variant: Any, reason: str, results: Any) -> None:
+    """Runs the signatures of a variant with the ops replaced that TensorFlow lost."""
+    from migrate.verify.baseline import LoadedVariant
+
+    for signature in variant.signatures.values():
+        try:
+            loaded = LoadedVariant(model, variant, [signature.key])
+        except Exception as error:
+            text = f"cannot be loaded: {reason}; with ops replaced: {first_line(error)}"
+            results.put((variant.label, signature.key, "", text.replace(model.source.path, "<model>"), ""))
+            continue
+        with loaded.graph.as_default():
+            run_signature(loaded.session, variant, signature, "ops replaced, ", results)
+        loaded.close()
+
+
+def run_signature(session: Any, variant: Any, signature: Any, remark: str, results: Any) -> None:
+    from migrate.graph.synthesis import synthesize_cases
+    from migrate.options import BATCH_SIZES
+
+    begin = time.monotonic()
+    cases = synthesize_cases(variant, signature, batch_sizes=BATCH_SIZES)
+    results.put((variant.label, signature.key, "", "", f"{remark}{time.monotonic() - begin:.2f}s"))
+    for case in cases:
+        results.put((variant.label, signature.key, case.name, *run_case(session, signature, case)))
 
 
 def run_case(session: Any, signature: Any, case: Any) -> tuple[str, str]:
@@ -162,41 +191,69 @@ def run_isolated(path: str) -> list[tuple[str, ...]]:
     return records
 
 
-def main(_: list[str]) -> None:
+def judge_signature(cases: list[tuple[str, str, str]]) -> tuple[str, str]:
+    """("run", "fail" or "cannot run", reason) of the (case, error, remark) of a signature."""
+    errors = [f"{case}: {error}" if case else error for case, error, _ in cases if error and case != _EMPTY]
+    if not errors:
+        return "run", ""
+    none = cases[0][1] or any(_NO_KERNEL.search(e) or _UNFED.search(e) for e in errors)
+    return "cannot run" if none else "fail", errors[0]
+
+
+def main(_: list[str]) -> int:
     import tensorflow as tf
 
     tf.compat.v1.disable_eager_execution()
-    counts = {"run": 0, "fail": 0, "no model": 0}
+    verdicts: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    empty = {True: 0, False: 0}
     for path in find_models(_CORPUS.value):
         if _ONLY.value not in path:
             continue
-        name = os.path.relpath(path, _CORPUS.value)
-        records = run_isolated(path)
-        signatures: dict[tuple[str, str], list[tuple[str, ...]]] = {}
-        for record in records:
-            if not record[1]:
-                counts["no model"] += 1
-                print(f"{name:70.70} [{record[0]}] {record[3]}", flush=True)
-            else:
-                signatures.setdefault(record[:2], []).append(record[2:])
+        model = os.path.relpath(path, _CORPUS.value)
+        signatures: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
+        for tags, key, case, error, remark in run_isolated(path):
+            signatures.setdefault((tags, key), []).append((case, error, remark))
         for (tags, key), cases in signatures.items():
-            errors = [f"{case}: {error}" for case, error, _ in cases if error]
-            remarks = [f"{case}: {remark}" for case, error, remark in cases if remark and case]
-            if errors and any(_NO_KERNEL.search(e) or _UNFED.search(e) for e in errors):
-                counts["no model"] += 1
-                verdict = "cannot run here: " + errors[0]
-            elif errors:
-                counts["fail"] += 1
-                verdict = f"FAILS {len(errors)}/{len(cases) - 1}: " + errors[0]
-            else:
-                counts["run"] += 1
-                verdict = f"runs ({len(cases) - 1} cases, {cases[0][2]}) " + "; ".join(remarks)
-            if errors or remarks or _VERBOSE.value:
-                print(f"{name:70.70} [{tags}] {key}: {verdict}", flush=True)
-    total = counts["run"] + counts["fail"]
-    share = counts["run"] / total if total else 0.0
-    print(f"\n{counts['run']} of {total} signatures run on synthesised inputs: {share:.1%}")
-    print(f"{counts['no model']} variants or signatures that this TensorFlow cannot run on any input")
+            name = f"{model} [{tags}] {key}"
+            verdicts[name], reason = judge_signature(cases)
+            if verdicts[name] != "run":
+                reasons[name] = reason
+            for case, error, _ in cases:
+                if case == _EMPTY:
+                    empty[not error] += 1
+            remarks = [f"{case}: {remark}" for case, _, remark in cases if remark and case]
+            if reason or remarks or _VERBOSE.value:
+                print(f"{verdicts[name]:10} {name}: {reason or cases[0][2]} {'; '.join(remarks)}", flush=True)
+    table = summarize(verdicts, reasons)
+    print(f"\n{table['run']} of {table['signatures']} signatures run on synthesised inputs: {table['share']:.1%}")
+    print(f"{len(table['cannot_run'])} can run on no input at all")
+    print(f"{empty[True]} take a batch without rows, {empty[False]} do not")
+    if _UPDATE.value:
+        with open(_ACCEPTED.value, "w", encoding="utf-8") as file:
+            json.dump(table, file, indent=1, sort_keys=True)
+            file.write("\n")
+        return 0
+    with open(_ACCEPTED.value, encoding="utf-8") as file:
+        accepted = json.load(file)
+    known = set(accepted["fail"]) | set(accepted["cannot_run"])
+    worse = [name for name, verdict in verdicts.items() if verdict != "run" and name not in known]
+    for name in worse:
+        print(f"worse: {name}: {reasons[name]}")
+    return 1 if worse else 0
+
+
+def summarize(verdicts: dict[str, str], reasons: dict[str, str]) -> dict[str, Any]:
+    """The table: how many of the signatures that any input can run do run, and the rest with the reason."""
+    counts = {verdict: sum(found == verdict for found in verdicts.values()) for verdict in ("run", "fail")}
+    total = sum(counts.values())
+    return {
+        "signatures": total,
+        "run": counts["run"],
+        "share": round(counts["run"] / total, 4) if total else 0.0,
+        "fail": {name: reason for name, reason in reasons.items() if verdicts[name] == "fail"},
+        "cannot_run": {name: reason for name, reason in reasons.items() if verdicts[name] == "cannot run"},
+    }
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ _HEADS = (
     "MiB",
     "what to know",
 )
+_NUMBERS = frozenset(("values", "largest difference", "seconds", "MiB"))
 _WAITING = ("blocked", "skipped")
 
 
@@ -40,7 +41,9 @@ def render_zoo(outcomes: Sequence[Outcome], summary: Mapping[str, int]) -> str:
     body = f"<h1>Migration report</h1><p>{len(outcomes)} models: {html.escape(counts)}</p>"
     body += f"<p class=soft>below <code>{html.escape(root)}</code></p>" if len(outcomes) > 1 else ""
     rows = [_render_row(outcome, root if len(outcomes) > 1 else "") for outcome in outcomes]
-    return style.render_frame("Migration report", body + style.render_table(_HEADS, rows, only="only what is not well"))
+    return style.render_frame(
+        "Migration report", body + style.render_table(_HEADS, rows, only="only what is not well", numbers=_NUMBERS)
+    )
 
 
 def _kind(outcome: Outcome) -> str:

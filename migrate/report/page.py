@@ -8,12 +8,14 @@ from typing import Any
 
 from migrate.report import plots, style
 from migrate.report.summary import describe, describe_tolerance
-from migrate.verify.verdict import OutputDiff, Statistics, Verdict, Verification
+from migrate.verify.verdict import GRADIENTS, INFERENCE, OutputDiff, Statistics, Verdict, Verification
 
 _KINDS = {Verdict.PASS: "good", Verdict.FAIL: "bad", Verdict.NOTHING_COMPARED: "wait"}
 _HEADS = (
     "where", "output", "verdict", "absolute", "relative", "ULP", "cosine", "argmax", "top k", "bits", "elements",
 )  # fmt: skip
+_NUMBERS = frozenset(("absolute", "relative", "ULP", "cosine", "argmax", "top k", "elements"))
+_MOST_FAILURES = 60
 _INPUT_HEADS = ("call", "input", "dtype", "shape", "looks like")
 
 
@@ -37,7 +39,7 @@ def render_verification(verification: Verification) -> str:
         f"<p>{style.render_badge(verification.verdict.value, _KINDS[verification.verdict])} "
         f"{html.escape(describe(verification))}; level {verification.level}</p>"
         + _render_command(verification.reproduce)
-        + style.render_list("What differs", verification.failures[:100], "bad")
+        + _render_failures(verification)
         + style.render_list("Where it begins", [item["message"] for item in verification.bisection])
         + style.render_list("To weigh the verdict", verification.notes)
         + style.render_list("Not compared: the baseline could not run it", verification.not_compared, "wait")
@@ -47,6 +49,27 @@ def render_verification(verification: Verification) -> str:
         + _render_plots(verification.diffs)
         + _render_inputs(verification.inputs)
     )
+
+
+def _render_failures(verification: Verification) -> str:
+    """Problems, then each differing output once: the calls in which it differs, and the first message."""
+    groups: dict[tuple[str, str, str], list[OutputDiff]] = {}
+    for diff in verification.diffs:
+        if not diff.equal:
+            place = diff.where.rpartition("/")[0] if diff.level in (INFERENCE, GRADIENTS) else diff.where
+            groups.setdefault((place, diff.output, diff.route), []).append(diff)
+    items = [html.escape(problem) for problem in verification.problems[:_MOST_FAILURES]]
+    for (place, output, route), found in list(groups.items())[:_MOST_FAILURES]:
+        cases = ", ".join(diff.where.removeprefix(f"{place}/") for diff in found if diff.where != place)
+        called = html.escape(f" ({route or 'session'}{f'; {cases}' if cases else ''})")
+        items.append(
+            f"<b>{html.escape(place)}: {html.escape(output)}</b><span class=soft>{called}</span><br>"
+            f"{html.escape(found[0].message)}"
+        )
+    left = len(groups) + len(verification.problems) - len(items)
+    items += [f"and {left} more in the table"] if left > 0 else []
+    listed = "".join(f"<li>{item}</li>" for item in items)
+    return f"<h2 class=bad>What differs</h2><ul class=spaced>{listed}</ul>" if items else ""
 
 
 def _render_command(command: str) -> str:
@@ -64,14 +87,15 @@ def _render_benchmark(benchmark: dict[str, Any]) -> str:
         memory = f"{measured['peak_rss_bytes'] / 2**20:.0f} MiB"
         cells = [style.render_cell(text, "number") for text in (*times, memory)]
         rows.append(style.render_row(heads, [style.render_cell(side), *cells]))
-    return f"<h2>Speed and memory</h2><p>{html.escape(benchmark['message'])}</p>{style.render_table(heads, rows)}"
+    table = style.render_table(heads, rows, numbers=frozenset(heads[1:]))
+    return f"<h2>Speed and memory</h2><p>{html.escape(benchmark['message'])}</p>{table}"
 
 
 def _render_diffs(diffs: Sequence[OutputDiff]) -> str:
     if not diffs:
         return ""
     rows = [_render_diff(diff) for diff in diffs]
-    return f"<h2>All values</h2>{style.render_table(_HEADS, rows, only='only what differs')}"
+    return f"<h2>All values</h2>{style.render_table(_HEADS, rows, only='only what differs', numbers=_NUMBERS)}"
 
 
 def _render_diff(diff: OutputDiff) -> str:
@@ -89,7 +113,7 @@ def _render_diff(diff: OutputDiff) -> str:
         style.render_cell(verdict, "good" if diff.equal else "bad"),
         style.render_number(diff.max_absolute),
         style.render_number(diff.max_relative),
-        style.render_number(statistics.max_ulp if statistics else None, "d"),
+        _render_ulp(statistics.max_ulp if statistics else None),
         style.render_number(statistics.cosine if statistics else None, ".7g"),
         style.render_number(statistics.argmax_agreement if statistics else None, ".2%"),
         _render_top(statistics),
@@ -97,6 +121,11 @@ def _render_diff(diff: OutputDiff) -> str:
         style.render_number(diff.elements, ",d"),
     )
     return style.render_row(_HEADS, cells, bad=not diff.equal)
+
+
+def _render_ulp(distance: int | None) -> str:
+    """Beyond a million it is no matter of rounding, and its digits say nothing."""
+    return style.render_number(distance, "d" if distance is not None and distance < 10**6 else ".1e")
 
 
 def _render_top(statistics: Statistics | None) -> str:

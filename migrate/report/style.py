@@ -6,7 +6,7 @@ Pages are self-contained: no font, script or image comes from elsewhere, so that
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 _STYLE = """
 :root { color-scheme: light dark; --page: #fff; --card: #f6f8fa; --ink: #1f2328; --soft: #59636e; --line: #d1d9e0;
@@ -36,7 +36,8 @@ th button:focus-visible { outline: 2px solid var(--mark); }
 th[aria-sort=ascending] button::after { content: " \\2191"; }
 th[aria-sort=descending] button::after { content: " \\2193"; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-td.path { overflow-wrap: anywhere; min-width: 11rem; } td.text { overflow-wrap: anywhere; min-width: 15rem; }
+th.number { text-align: right; } .spaced li { margin: .35rem 0; }
+td.path { overflow-wrap: anywhere; min-width: 13rem; } td.text { overflow-wrap: anywhere; min-width: 13rem; }
 .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(330px, 100%), 1fr)); gap: .8rem; }
 figure { margin: 0; padding: .6rem; border: 1px solid var(--line); border-radius: 6px; background: var(--card); }
 figcaption { font-size: 13px; overflow-wrap: anywhere; } svg { width: 100%; height: auto; display: block; }
@@ -114,15 +115,21 @@ def render_list(title: str, lines: Sequence[str], kind: str = "") -> str:
     return f"<h2 class='{kind}'>{html.escape(title)}</h2><ul>{items}</ul>"
 
 
-def render_table(heads: Sequence[str], rows: Iterable[str], only: str = "") -> str:
+def render_table(
+    heads: Sequence[str], rows: Iterable[str], only: str = "", numbers: Collection[str] = frozenset()
+) -> str:
     """A table that sorts and filters.
 
     Args:
       heads: column names.
       rows: as `render_row` makes them.
       only: label of a checkbox that hides all rows that are not bad; "" for none.
+      numbers: names of columns that hold numbers.
     """
-    marks = "".join(f"<th><button type=button>{html.escape(head)}</button></th>" for head in heads)
+    marks = "".join(
+        f"<th{' class=number' if head in numbers else ''}><button type=button>{html.escape(head)}</button></th>"
+        for head in heads
+    )
     box = f"<label><input type=checkbox> {html.escape(only)}</label>" if only else ""
     return (
         "<div class=sortable><div class=tools><input type=search placeholder='filter: words in any column' "

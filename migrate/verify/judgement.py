@@ -212,7 +212,8 @@ def _describe_random(diffs: list[OutputDiff], criteria: Criteria) -> tuple[str, 
 
 def _note_flips(diffs: list[OutputDiff]) -> list[str]:
     """Equal numbers may well be another answer."""
-    flipped = [d for d in diffs if d.equal and not d.random and d.statistics and d.statistics.argmax_flips]
+    exact = [diff for diff in diffs if diff.equal and not diff.random and diff.level == INFERENCE]
+    flipped = [diff for diff in exact if diff.statistics and diff.statistics.argmax_flips]
     return [f"{diff.where}/{diff.output} ({diff.route}): {_describe_flips(diff)}" for diff in flipped[:_MOST_NOTES]]
 
 
