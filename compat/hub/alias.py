@@ -13,7 +13,7 @@ def install_as_tensorflow_hub() -> None:
     """Makes `tensorflow_hub` and its submodules, as far as compat.hub has them, names of compat.hub's.
 
     To be called before the program imports tensorflow_hub, in the same process: in a notebook's first cell, in
-    sitecustomize, or by `python -m compat.hub program.py`. It can be called again.
+    sitecustomize, or by `python -m compat.run program.py`. It can be called again.
 
     Raises:
       RuntimeError: the process has imported another tensorflow_hub already, and may hold objects of it.

@@ -8,7 +8,7 @@ import types
 
 import pytest
 
-from compat import hub
+from compat import hub, run
 from compat.hub import installed
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -43,8 +43,9 @@ print(layer.__name__, sys.modules["tensorflow_hub"] is hub, __name__)
 def test_an_old_program_runs_as_it_is(tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)
     (tmp_path / "helper.py").write_text("")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_USE_LEGACY_KERAS": "1"}
-    command = [sys.executable, "-m", "compat.hub", str(tmp_path / "program.py"), str(tmp_path / "exported")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("TF_USE_LEGACY_KERAS", None)
+    command = [sys.executable, "-m", "compat.run", str(tmp_path / "program.py"), str(tmp_path / "exported")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.splitlines()[-3:] == [
@@ -97,8 +98,6 @@ def test_an_imported_tensorflow_hub_is_not_replaced(no_tensorflow_hub):
 
 
 def test_without_a_program(capsys, monkeypatch):
-    from compat.hub import __main__ as main
-
-    monkeypatch.setattr(sys, "argv", ["compat.hub"])
-    assert main.main() == 2
+    monkeypatch.setattr(sys, "argv", ["compat.run"])
+    assert run.main() == 2
     assert "PROGRAM" in capsys.readouterr().err
