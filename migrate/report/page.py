@@ -108,7 +108,7 @@ def _render_diff(diff: OutputDiff) -> str:
     message = f"<br><span class=soft>{html.escape(diff.message)}</span>" if diff.message else ""
     called = f"{diff.level}, {diff.route or 'session'}" if diff.route != diff.level else diff.level
     cells = (
-        f"<td class=path>{html.escape(diff.where)} <span class=soft>{html.escape(called)}</span></td>",
+        f"<td class=path>{_break_path(diff.where)} <span class=soft>{html.escape(called)}</span></td>",
         f"<td class=text>{html.escape(diff.output)}{message}</td>",
         style.render_cell(verdict, "good" if diff.equal else "bad"),
         style.render_number(diff.max_absolute),
@@ -121,6 +121,11 @@ def _render_diff(diff: OutputDiff) -> str:
         style.render_number(diff.elements, ",d"),
     )
     return style.render_row(_HEADS, cells, bad=not diff.equal)
+
+
+def _break_path(text: str) -> str:
+    """Lines break after slashes rather than within names."""
+    return html.escape(text).replace("/", "/<wbr>")
 
 
 def _render_ulp(distance: int | None) -> str:

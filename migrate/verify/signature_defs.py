@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from migrate.graph import index as graph_index
 from migrate.graph import shapes
-from migrate.model import GraphVariant, Signature
+from migrate.model import Asset, GraphVariant, Signature
 from migrate.readers import protos
 from migrate.readers.signatures import parse_signatures
 from migrate.verify.interface import describe_signature
@@ -40,7 +41,7 @@ def _meet(stated: Any, declared: Any) -> Any:
 
 
 def read_variants(path: str) -> list[GraphVariant]:
-    """The MetaGraphs of a TF2 SavedModel with their signatures; variables and tables are not parsed.
+    """The MetaGraphs of a TF2 SavedModel with their signatures and assets; variables are not parsed.
 
     Raises:
       CorruptModelError: saved_model.pb cannot be parsed.
@@ -56,7 +57,14 @@ def read_variants(path: str) -> list[GraphVariant]:
                 signatures=parse_signatures(meta_graph, index, ",".join(tags)),
                 collections={},
                 variables=(),
-                assets=(),
+                assets=tuple(
+                    Asset(
+                        tensor=definition.tensor_info.name,
+                        filename=definition.filename,
+                        path=os.path.join(path, "assets", definition.filename),
+                    )
+                    for definition in meta_graph.asset_file_def
+                ),
                 attachments={},
                 tensorflow_version=meta_graph.meta_info_def.tensorflow_version,
             )

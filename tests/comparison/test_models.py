@@ -204,6 +204,34 @@ def test_batches_without_rows_where_the_baseline_takes_them(tmp_path):
         migrate.CompareOptions(batch_sizes=(1, 1))
 
 
+@pytest.mark.parametrize("kind", ["file", "constants"])
+def test_stale_vocabulary_of_a_tf2_model(tmp_path, kind):
+    """Only words of the model's own table show it: none that anyone would make up."""
+
+    def save(name, words):
+        module = tf.Module()
+        if kind == "file":
+            (tmp_path / "words.txt").write_text("\n".join(words))
+            lines = tf.lookup.TextFileIndex
+            initializer = tf.lookup.TextFileInitializer(
+                str(tmp_path / "words.txt"), tf.string, lines.WHOLE_LINE, tf.int64, lines.LINE_NUMBER
+            )
+        else:
+            initializer = tf.lookup.KeyValueTensorInitializer(words, tf.range(len(words), dtype=tf.int64))
+        module.table = tf.lookup.StaticHashTable(initializer, -1)
+        spec = tf.TensorSpec([None], tf.string)
+        call = tf.function(lambda x: {"ids": module.table.lookup(x)}, input_signature=[spec])
+        tf.saved_model.save(module, str(tmp_path / name), signatures=call.get_concrete_function())
+        return tmp_path / name
+
+    old, same, stale = (
+        save(name, words) for name, words in (("old", ["qat", "xu"]), ("same", ["qat", "xu"]), ("stale", ["qat", "xv"]))
+    )
+    assert migrate.compare_models(old, same).verdict.value == "PASS"
+    found = migrate.compare_models(old, stale)
+    assert found.verdict.value == "FAIL" and "1 became -1" in " ".join(found.failures)
+
+
 def test_usage(chains, tmp_path):
     assert run_command("--baseline=x").returncode == 2
     for options in (

@@ -60,7 +60,7 @@ class Checker(html.parser.HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.scripts += tag == "script"
         self.loads += [value for name, value in attrs if name in ("src", "href", "action") and value]
-        if tag not in ("meta", "link", "img", "input", "br") and not self.get_starttag_text().endswith("/>"):
+        if tag not in ("meta", "link", "img", "input", "br", "wbr") and not self.get_starttag_text().endswith("/>"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,16 @@ from migrate.model import GraphVariant
 
 _WHOLE_LINE, _LINE_NUMBER = -2, -1
 _MOST_ENTRIES = 20_000  # Cases need a few tokens; a vocabulary of millions need not be read to its end.
+_FROM_TENSORS = (
+    "InitializeTable",
+    "InitializeTableV2",
+    "LookupTableImport",
+    "LookupTableImportV2",
+    "LookupTableInsertV2",
+)
+_FROM_FILES = ("InitializeTableFromTextFile", "InitializeTableFromTextFileV2")
+_INITIALIZERS = (*_FROM_TENSORS, *_FROM_FILES)
+_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _PASSES = ("Identity", "Enter", "RefEnter", "Switch", "RefSwitch", "Merge", "StopGradient")
 
 
@@ -23,7 +33,7 @@ def read_tables(variant: GraphVariant, view: graph_view.GraphView) -> dict[str, 
     files = {graph_view.parse_tensor_name(asset.tensor)[0]: asset.path for asset in variant.assets}
     tables: dict[str, Table] = {}
     names: dict[str, str] = {}
-    for node in view.nodes.values():
+    for node in _list_initializers(view):
         table = _read_initializer(node, view, files)
         if table is not None:
             handle = find_origin(view, node.input[0])
@@ -39,6 +49,24 @@ def read_tables(variant: GraphVariant, view: graph_view.GraphView) -> dict[str, 
     return tables
 
 
+def _list_initializers(view: graph_view.GraphView) -> Iterator[Any]:
+    """The graph's nodes; and, as TF2 calls a function for each table, those nodes of the functions that it calls whose
+    inputs are all arguments, spelled by what the call gives."""
+    for node in view.nodes.values():
+        yield node
+        function = view.functions.get(node.attr["f"].func.name) if node.op in _CALLS else None
+        if function is None:
+            continue
+        given = dict(zip((argument.name for argument in function.signature.input_arg), node.input, strict=False))
+        for inner in function.node_def:
+            if inner.op in _INITIALIZERS and all(name in given for name in inner.input if not name.startswith("^")):
+                spelled = type(inner)()
+                spelled.CopyFrom(inner)
+                del spelled.input[:]
+                spelled.input.extend(given[name] for name in inner.input if not name.startswith("^"))
+                yield spelled
+
+
 def find_origin(view: graph_view.GraphView, spelled: str) -> str:
     """The node that makes the tensor, seen through Identity and the like."""
     name = view.find_input(spelled)[0]
@@ -51,27 +79,31 @@ def find_origin(view: graph_view.GraphView, spelled: str) -> str:
 
 
 def _read_initializer(node: Any, view: graph_view.GraphView, files: Mapping[str, str]) -> Table | None:
-    if node.op in (
-        "InitializeTable",
-        "InitializeTableV2",
-        "LookupTableImport",
-        "LookupTableImportV2",
-        "LookupTableInsertV2",
-    ):
+    if node.op in _FROM_TENSORS:
         keys, values = (_read_constant(view, spelled) for spelled in node.input[1:3])
         if keys is None or keys.size == 0:
             return None
         if values is None or keys.size != values.size:
             values = np.full(keys.shape, b"", dtype=object)  # Unknown: no bound is read from them.
         return Table(_normal(keys), _normal(values))
-    if node.op in ("InitializeTableFromTextFile", "InitializeTableFromTextFileV2"):
-        origin = find_origin(view, node.input[1])
+    if node.op in _FROM_FILES:
+        origin = _find_assigned(view, find_origin(view, node.input[1]))
         path = files.get(origin)
         if path is None:
             constant = _read_constant(view, node.input[1])
             path = os.fsdecode(constant.reshape(-1)[0]) if constant is not None and constant.size else ""
         return _read_text_file(path, node) if os.path.isfile(path) else None
     return None
+
+
+def _find_assigned(view: graph_view.GraphView, name: str) -> str:
+    """TF2 keeps the name of an asset in a variable: what is assigned to it, for a node that reads one."""
+    node = view.nodes.get(name)
+    if node is None or node.op != "ReadVariableOp":
+        return name
+    variable = find_origin(view, node.input[0])
+    assigned = (n for n in view.nodes.values() if n.op == "AssignVariableOp")
+    return next((find_origin(view, n.input[1]) for n in assigned if find_origin(view, n.input[0]) == variable), name)
 
 
 def _read_constant(view: graph_view.GraphView, spelled: str) -> np.ndarray | None:
