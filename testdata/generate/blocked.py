@@ -33,10 +33,10 @@ def _write_contrib_op(path):
     pooled = tf.reduce_mean(x, [1, 2])
     transforms = tf.constant([[1.0, 0.2, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]])
     skewed = tf.contrib.image.transform(x, transforms)
-    intervals = tf.contrib.resampler.resampler(x, tf.constant([[[0.5, 1.5]]]) + tf.zeros([tf.shape(x)[0], 1, 1]))
+    parts = tf.contrib.image.connected_components(x[..., 0] > 0.5)
     saved_models.write(path, {
         "serving_default": saved_models.signature({"x": x}, {"y": tf.matmul(pooled, kernel)}, saved_models.PREDICT),
-        "resample": saved_models.signature({"x": x}, {"y": intervals, "skewed": skewed}, saved_models.PREDICT)})
+        "components": saved_models.signature({"x": x}, {"y": parts, "skewed": skewed}, saved_models.PREDICT)})
 
 
 def _examples(*rows):
@@ -55,7 +55,7 @@ RECIPES = [
                         predict=[{"examples": t} for t in _TREES]), SERVE, model_dir=TIMESTAMP),
     program.Recipe("contrib_op", "tf1_saved_model", saved_models.graph(_write_contrib_op),
                    ["op that no longer exists", "signature that can still be migrated"],
-                   {key: [{"x": i} for i in _IMAGES] for key in ("serving_default", "resample")}, SERVE),
+                   {key: [{"x": i} for i in _IMAGES] for key in ("serving_default", "components")}, SERVE),
 ]
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow.contrib.boosted_trees.python.ops import quantile_ops
+from tensorflow.contrib.layers.python.ops import sparse_feature_cross_op
+from tensorflow.contrib.resampler.python.ops import resampler_ops
+from tensorflow.contrib.seq2seq.python.ops import beam_search_ops
 from tensorflow.contrib.image.ops import gen_image_ops
 from tensorflow.contrib.image.python.ops import image_ops  # Its import loads the kernels.
 from tensorflow.core.kernels.boosted_trees import boosted_trees_pb2
@@ -75,6 +78,55 @@ def _write_bits(path):
         {"x": x, "flags": flags, "threshold": threshold},
         {"bytes": gen_math_ops.compare_and_bitpack(x, threshold),
          "flags": gen_math_ops.compare_and_bitpack(flags, tf.constant(True))}, saved_models.PREDICT)})
+
+
+def _write_beams(path):
+    """GatherTree alone, and within a loop that has the frame of another one around it."""
+    ids, parents = [tf.placeholder(tf.int32, [None, None, None], name=name) for name in ("ids", "parents")]
+    lengths, end = tf.placeholder(tf.int32, [None], name="lengths"), tf.placeholder(tf.int32, [], name="end")
+    beams = beam_search_ops.gather_tree(ids, parents, lengths, end)
+    again = tf.while_loop(
+        lambda i, _: i < 3,
+        lambda i, total: (i + 1, total + tf.reduce_sum(beam_search_ops.gather_tree(ids + i, parents, lengths, end))),
+        [0, 0])[1]
+    saved_models.write(path, {"serving_default": saved_models.signature(
+        {"ids": ids, "parents": parents, "lengths": lengths, "end": end}, {"beams": beams, "sums": again},
+        saved_models.PREDICT)})
+
+
+def _write_resampler(path):
+    """Resampler of points inside, on the border and outside of the image."""
+    data = tf.placeholder(tf.float32, [None, None, None, 2], name="data")
+    warp = tf.placeholder(tf.float32, [None, None, 2], name="warp")
+    grid = tf.placeholder(tf.float32, [None, None, None, 2], name="grid")
+    values = resampler_ops.resampler(data, warp)
+    gradients = tf.gradients(tf.reduce_sum(tf.square(values)), [data, warp])
+    saved_models.write(path, {
+        "serving_default": saved_models.signature(
+            {"data": data, "warp": warp}, {"values": values}, saved_models.PREDICT),
+        "grid": saved_models.signature(
+            {"data": data, "grid": grid}, {"values": resampler_ops.resampler(data, grid)}, saved_models.PREDICT),
+        "gradients": saved_models.signature(
+            {"data": data, "warp": warp}, {"data": gradients[0], "warp": gradients[1]}, saved_models.PREDICT)})
+
+
+def _write_crosses(path):
+    """SparseFeatureCrossV2 of dense and sparse, string and integer columns, hashed and as text."""
+    words = tf.placeholder(tf.string, [None, None], name="words")
+    numbers = tf.placeholder(tf.int64, [None, 1], name="numbers")
+    sparse = tf.SparseTensor(tf.where(tf.not_equal(words, "")), tf.boolean_mask(words, tf.not_equal(words, "")),
+                             tf.shape(words, out_type=tf.int64))
+    cross = sparse_feature_cross_op.sparse_feature_cross
+    key = sparse_feature_cross_op.SPARSE_FEATURE_CROSS_DEFAULT_HASH_KEY
+    crosses = {
+        "text": cross([sparse, words], hash_key=key),
+        "hashed": cross([sparse, numbers], hashed_output=True, num_buckets=100, hash_key=key),
+        "unbounded": cross([words, sparse, numbers], hashed_output=True, hash_key=key)}
+    outputs = {}
+    for name, made in crosses.items():
+        outputs.update({name: made.values, name + "_indices": made.indices, name + "_shape": made.dense_shape})
+    saved_models.write(path, {"serving_default": saved_models.signature(
+        {"words": words, "numbers": numbers}, outputs, saved_models.PREDICT)})
 
 
 _SCALARS = """
@@ -164,7 +216,26 @@ _TRANSFORMS = [np.float32([[1, 0, 1, 0, 1, -2, 0, 0]]),
 _LETTERS = np.arange(24, dtype=np.uint8).reshape(2, 3, 4, 1) * 10
 _NUMBERS = np.cos(np.arange(48, dtype=np.float32)).reshape(3, 16)
 
+_IDS = np.int32([[[3, 5], [1, 2]], [[4, 9], [6, 9]], [[9, 7], [8, 1]], [[2, 2], [9, 3]]])
+_PARENTS = np.int32([[[0, 0], [0, 0]], [[1, 0], [0, 0]], [[1, 1], [1, 0]], [[1, 0], [0, 1]]])
+_POINTS = np.float32([[[0, 0], [1.5, 0.25], [2, 3], [-0.5, 1.2]], [[-1, 0], [2.5, 3.5], [3, 1], [0.75, -0.999]]])
+_PIXELS = np.sin(np.arange(48, dtype=np.float32)).reshape(2, 4, 3, 2)
+_CROSSED = [{"words": np.array([[b"a", b"b"], [b"", b"c"], [b"d", b""]], object), "numbers": np.int64([[1], [-5], [0]])},
+            {"words": np.array([[b"x"]], object), "numbers": np.int64([[7]])}]
+
 RECIPES = [
+    program.Recipe(
+        "gather_tree", "tf1_saved_model", saved_models.graph(_write_beams), ["GatherTree", "loop"],
+        {"serving_default": [
+            {"ids": _IDS, "parents": _PARENTS, "lengths": np.int32(lengths), "end": np.int32(9)}
+            for lengths in ([4, 4], [2, 3], [0, 9])]}, SERVE),
+    program.Recipe(
+        "resampler", "tf1_saved_model", saved_models.graph(_write_resampler), ["Resampler", "ResamplerGrad"],
+        {"serving_default": [{"data": _PIXELS, "warp": _POINTS}], "gradients": [{"data": _PIXELS, "warp": _POINTS}],
+         "grid": [{"data": _PIXELS, "grid": _POINTS.reshape(2, 2, 2, 2)}]}, SERVE),
+    program.Recipe(
+        "sparse_cross", "tf1_saved_model", saved_models.graph(_write_crosses), ["SparseFeatureCrossV2"],
+        {"serving_default": _CROSSED}, SERVE),
     program.Recipe(
         "bucketize_boundaries", "tf1_saved_model", saved_models.graph(_write_boundaries),
         ["BucketizeWithInputBoundaries", "ties", "NaN and infinities", "no boundaries"],

@@ -19,8 +19,11 @@ from migrate.graph.removed_ops import (
     bitpack,
     block_cells,
     bucketize,
+    gather_tree,
     image_transform,
     quantiles,
+    resampler,
+    sparse_cross,
     splice,
     tree_debug,
     tree_predict,
@@ -54,9 +57,13 @@ REWRITES: Mapping[str, splice.Rewrite] = {
     "BoostedTreesSerializeEnsemble": tree_resources.serialize_ensemble,
     "BucketizeWithInputBoundaries": bucketize.bucketize_with_input_boundaries,
     "CompareAndBitpack": bitpack.compare_and_bitpack,
+    "GatherTree": gather_tree.gather_tree,
     "ImageProjectiveTransform": image_transform.image_projective_transform,
     "IsBoostedTreesEnsembleInitialized": tree_resources.is_initialized,
     "IsBoostedTreesQuantileStreamResourceInitialized": tree_resources.is_initialized,
+    "Resampler": resampler.resampler,
+    "ResamplerGrad": resampler.resampler_grad,
+    "SparseFeatureCrossV2": sparse_cross.sparse_feature_cross_v2,
 }
 
 # Ops that run here, but whose gradient went with tf.contrib: training needs them as other ops.

