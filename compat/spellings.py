@@ -34,6 +34,36 @@ HUB: Mapping[str, str] = {
 # Names below tensorflow_hub that are no method and that it kept; the stand-in has them, too.
 HUB_KEPT = frozenset({"KerasLayer", "__version__", "load", "resolve"})
 
+# Modules below tensorflow_hub 0.15 that the stand-in has, too, and that are no names of the above.
+HUB_SUBMODULES = frozenset(
+    {
+        "compressed_module_resolver",
+        "config",
+        "estimator",
+        "feature_column",
+        "feature_column_v2",
+        "file_utils",
+        "image_module_info_pb2",
+        "image_util",
+        "keras_layer",
+        "module",
+        "module_attachment_pb2",
+        "module_def_pb2",
+        "module_impl",
+        "module_spec",
+        "module_v2",
+        "native_module",
+        "registry",
+        "resolver",
+        "saved_model_lib",
+        "saved_model_module",
+        "tensor_info",
+        "tf_utils",
+        "uncompressed_module_resolver",
+        "version",
+    }
+)
+
 # Names elsewhere, fully qualified.
 OTHER: Mapping[str, str] = {
     "tensorflow.contrib.predictor.from_saved_model": "tf.saved_model.load(export_dir).signatures[key]",

@@ -83,6 +83,9 @@ class _Imports(cst.CSTTransformer):
 
     def leave_Import(self, original_node: cst.Import, updated_node: cst.Import) -> _Statements:
         """`import tensorflow_hub [as x]`; other names of the statement stay in one of their own."""
+        if self._uses_hub and any(_is_named_submodule(alias) for alias in updated_node.names):
+            names = [_move_submodule(alias) if _is_named_submodule(alias) else alias for alias in updated_node.names]
+            updated_node = updated_node.with_changes(names=names)
         ours = [alias for alias in updated_node.names if alias.evaluated_name == _HUB]
         if not ours or not self._uses_hub:
             return updated_node
@@ -91,12 +94,14 @@ class _Imports(cst.CSTTransformer):
         return _join(updated_node, others, made)
 
     def leave_ImportFrom(self, original_node: cst.ImportFrom, updated_node: cst.ImportFrom) -> _Statements:
-        """`from tensorflow_hub import Module, load` and `from tensorflow.contrib import predictor`."""
+        """`from tensorflow_hub[.module] import Module` and `from tensorflow.contrib import predictor`."""
         if updated_node.relative or updated_node.module is None or isinstance(updated_node.names, cst.ImportStar):
             return updated_node
         module = _dotted(updated_node.module)
         if module == _HUB and self._uses_hub:
             return updated_node.with_changes(module=cst.Attribute(_name("compat"), _name("hub")))
+        if module.startswith(f"{_HUB}.") and self._uses_hub:
+            return updated_node.with_changes(module=_stand_in(module))
         if module == f"{_CONTRIB}.{_PREDICTOR}" and self._uses_predictor:
             return updated_node.with_changes(module=cst.Attribute(_name("compat"), _name(_PREDICTOR)))
         if module == _CONTRIB and self._uses_predictor:
@@ -119,6 +124,20 @@ class _Imports(cst.CSTTransformer):
             return updated_node
         visitors.AddImportsVisitor.add_needed_import(self._context, "compat", _PREDICTOR)
         return _name(_PREDICTOR)
+
+
+def _is_named_submodule(alias: cst.ImportAlias) -> bool:
+    """`tensorflow_hub.module as m`; without `as` it binds the name tensorflow_hub, and stays."""
+    return alias.evaluated_name.startswith(f"{_HUB}.") and alias.asname is not None
+
+
+def _move_submodule(alias: cst.ImportAlias) -> cst.ImportAlias:
+    return alias.with_changes(name=_stand_in(alias.evaluated_name))
+
+
+def _stand_in(module: str) -> cst.Attribute:
+    """ "tensorflow_hub.module" -> compat.hub.module."""
+    return cst.ensure_type(cst.parse_expression(f"compat.hub.{module.removeprefix(f'{_HUB}.')}"), cst.Attribute)
 
 
 def _join(

@@ -50,15 +50,18 @@ def removed_name(qualified: str) -> str | None:
     if qualified in spellings.OTHER:
         return qualified
     for root in _HUB_ROOTS:
-        if qualified.startswith(root) and qualified.removeprefix(root) in spellings.HUB:
-            return f"hub.{qualified.removeprefix(root)}"
+        if qualified.startswith(root):
+            name = qualified.removeprefix(root)
+            submodule, _, rest = name.partition(".")
+            name = rest if submodule in spellings.HUB_SUBMODULES else name
+            return f"hub.{name}" if name in spellings.HUB else None
     return None
 
 
 def is_known_to_stand_in(qualified: str) -> bool:
     """Whether compat.hub has a name of tensorflow_hub ("tensorflow_hub.load", "tensorflow_hub.tools.x")."""
     name = qualified.removeprefix("tensorflow_hub").lstrip(".").partition(".")[0]
-    return not name or name in spellings.HUB or name in spellings.HUB_KEPT
+    return not name or name in {*spellings.HUB, *spellings.HUB_KEPT, *spellings.HUB_SUBMODULES}
 
 
 class _Finder(cst.CSTVisitor):

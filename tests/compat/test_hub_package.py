@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import pkgutil
 import subprocess
 import sys
 import warnings
@@ -116,3 +117,4 @@ def test_every_name_has_advice_or_was_kept():
     assert not set(spellings.HUB) & spellings.HUB_KEPT
     for name in {name.partition(".")[0] for name in spellings.HUB} | spellings.HUB_KEPT:
         assert hasattr(hub, name), name
+    assert {found.name for found in pkgutil.iter_modules(hub.__path__)} >= spellings.HUB_SUBMODULES

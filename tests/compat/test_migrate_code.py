@@ -150,13 +150,31 @@ def test_predictors(before, after, tmp_path):
     "text",
     [
         "import tensorflow_hub as hub\nhub.Module('x')\nhub.tools.f()\n",
-        "from tensorflow_hub import Module, native_module\nModule('x')\n",
+        "from tensorflow_hub import Module, meta_graph_lib\nModule('x')\n",
         "from tensorflow_hub import *\nimport tensorflow_hub as hub\nhub.Module('x')\n",
     ],
 )
 def test_files_that_need_more_of_tensorflow_hub_keep_their_imports(text, tmp_path):
     after, report = _rewrite(tmp_path, text)
     assert after == text and report.usages and not report.changed
+
+
+def test_submodules_of_tensorflow_hub(tmp_path):
+    text, report = _rewrite(
+        tmp_path,
+        "from tensorflow_hub.module import Module\n"
+        "import tensorflow_hub.native_module as nm, os\n"
+        "from tensorflow_hub import image_util\n"
+        "Module('x'), nm.add_signature, image_util.get_expected_image_size, nm.Loader\n",
+    )
+    assert text.splitlines()[:3] == [
+        "from compat.hub.module import Module",
+        "import compat.hub.native_module as nm, os",
+        "from compat.hub import image_util",
+    ]
+    assert [usage.name for usage in report.usages] == ["hub.Module", "hub.add_signature", "hub.get_expected_image_size"]
+    again, report = _rewrite(tmp_path, text)
+    assert again == text and not report.changed and len(report.usages) == 3
 
 
 def test_a_rewritten_script_runs(tmp_path):
