@@ -69,8 +69,7 @@ def compare_interfaces(baseline: Sequence[Entry], candidate: Sequence[Entry]) ->
     for old, new in pairs:
         where = _spell_place(old)
         if new is None:
-            known = ", ".join(sorted({repr(entry["signature"]) for entry in candidate})) or "none"
-            diffs.append(_differ(where, "signature", f"the candidate lacks the signature (it has {known})"))
+            diffs.append(_differ(where, "signature", _explain_lack(old, candidate)))
         elif "left_out" in new:
             continue
         elif new["inputs"] is None or old["inputs"] is None:
@@ -84,6 +83,13 @@ def compare_interfaces(baseline: Sequence[Entry], candidate: Sequence[Entry]) ->
         if id(entry) not in met and entry["inputs"] is not None
     )
     return diffs
+
+
+def _explain_lack(old: Entry, candidate: Sequence[Entry]) -> str:
+    if is_training(old) and any(entry["signature"] == old["signature"] for entry in candidate):
+        return "the candidate has no training mode of this signature"
+    known = ", ".join(sorted({repr(entry["signature"]) for entry in candidate})) or "none"
+    return f"the candidate lacks the signature (it has {known})"
 
 
 def _spell_place(entry: Entry) -> str:

@@ -59,6 +59,13 @@ def test_a_keras_file_answers_to_the_names_of_a_tf1_model(files):
     assert back.verdict.value == "PASS", back.failures
 
 
+def test_a_candidate_without_training_mode_fails_at_the_training_level(files):
+    found = compare(files / "m.h5", files / "tf1", level="training")
+    assert found.verdict.value == "FAIL"
+    assert any("the candidate has no training mode of this signature" in line for line in found.failures)
+    assert compare(files / "m.h5", files / "tf1").verdict.value == "PASS"
+
+
 def test_a_changed_weight_is_found(files, tmp_path):
     model = tf_keras.models.load_model(files / "m.h5", compile=False)
     kernel, bias = model.get_layer("scores").get_weights()
