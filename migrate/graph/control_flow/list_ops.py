@@ -26,6 +26,7 @@ class Writer:
         self.shape = shape
         self.dynamic = dynamic
         self.added: list[Node] = []
+        self.only_read = False  # Whether the array is filled once, and then only single elements are read.
 
     def rewrite(self, node: Node, op: str, inputs: list[Tensor], **attrs: Any) -> None:
         proto = tf.compat.v1.NodeDef(name=node.name, op=op, device=node.proto.device)
@@ -88,20 +89,27 @@ def rewrite_ops(
     """
     writer = Writer(maker, dtype, shape, dynamic)
     sizes = {node for task, node in ops if task == "Size"}
+    writer.only_read = [task for task, _ in ops if task not in ("Read", "Close")] == ["Scatter"]
     for task, node in ops:
         if task in _FILLERS:
             _FILLERS[task](writer, node)
         else:
             rewrite_reader(task, writer, node, sizes)
-    shape_input = writer.element_shape(maker)
-    writer.rewrite(
-        maker,
-        "TensorListReserve",
-        [shape_input, writer.size],
-        **writer.attrs(shape_type=tf.compat.v1.AttrValue(type=INT32)),
-    )
-    maker.proto.attr.pop("_output_shapes", None)
+    _make_list(writer)
     return writer.added
+
+
+def _make_list(writer: Writer) -> None:
+    maker, inputs = writer.maker, [writer.element_shape(writer.maker), writer.size]
+    attrs = writer.attrs(shape_type=tf.compat.v1.AttrValue(type=INT32))
+    if writer.dynamic:
+        # XLA's lists do not grow: it drops what is written behind the end, without a word (TF 2.21). An op that it
+        # lacks, and that does nothing here, makes it say so.
+        reserved = writer.insert(f"{maker.name}/reserved", "TensorListReserve", inputs, **attrs)
+        writer.rewrite(maker, "TensorListResize", [reserved, writer.size])
+    else:
+        writer.rewrite(maker, "TensorListReserve", inputs, **attrs)
+    maker.proto.attr.pop("_output_shapes", None)
 
 
 def rewrite_reader(task: str, writer: Writer, node: Node, sizes: set[Node]) -> None:
@@ -152,8 +160,10 @@ def _pack(writer: Writer, node: Node) -> None:
 
 def _scatter(writer: Writer, node: Node) -> None:
     _, indices, value, flow = node.inputs
-    if strip_identity(flow) == Tensor(writer.maker, 0) and can_fill(writer.maker, node):
-        # Unstacking into an array of just that size; scattering has no XLA kernel, this has.
+    whole = range_limit(indices) is not None if writer.only_read else can_fill(writer.maker, node)
+    if strip_identity(flow) == Tensor(writer.maker, 0) and whole:
+        # Unstacking into an array of just that size, or nobody asks for its size. Scattering has no XLA kernel,
+        # this has.
         writer.fill(node, value)
         return
     writer.rewrite(node, "TensorListScatterIntoExistingList", [flow, value, indices], **writer.attrs())
