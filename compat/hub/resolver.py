@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import enum
+import functools
 import os
 import ssl
 import tempfile
@@ -135,12 +136,15 @@ class PathResolver(Resolver):
 class HttpResolverBase(Resolver):
     """What resolvers of http:// and https:// have in common."""
 
-    def __init__(self) -> None:
-        self._context: ssl.SSLContext | None = ssl.create_default_context()
+    @functools.cached_property
+    def _context(self) -> ssl.SSLContext | None:
+        """How certificates are checked; decided at the first download."""
+        context = ssl.create_default_context()
         if os.environ.get(_TFHUB_DISABLE_CERT_VALIDATION) == "true":
-            self._context.check_hostname = False
-            self._context.verify_mode = ssl.CERT_NONE
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
             logging.warning("Certificates are not checked: %s is set.", _TFHUB_DISABLE_CERT_VALIDATION)
+        return context
 
     def is_http_protocol(self, handle: str) -> bool:
         return handle.startswith(("http://", "https://"))
