@@ -45,8 +45,8 @@ def test_an_old_program_runs_as_it_is(tmp_path):
     (tmp_path / "helper.py").write_text("")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("TF_USE_LEGACY_KERAS", None)
-    command = [sys.executable, "-m", "compat.run", str(tmp_path / "program.py"), str(tmp_path / "exported")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-m", "compat.run", "-m", "program", str(tmp_path / "exported")]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.splitlines()[-3:] == [
         "[[3.0, 3.0, 3.0]] ['module/dense/kernel:0', 'module/dense/bias:0']",
@@ -97,7 +97,23 @@ def test_an_imported_tensorflow_hub_is_not_replaced(no_tensorflow_hub):
         hub.install_as_tensorflow_hub()
 
 
-def test_without_a_program(capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["compat.run"])
+def test_a_program_by_its_path(no_tensorflow_hub, tmp_path, monkeypatch):
+    (tmp_path / "beside.py").write_text("WORD = 'beside'\n")
+    (tmp_path / "program.py").write_text(
+        "import sys, tensorflow_hub as hub, beside\n"
+        "open(sys.argv[1], 'w').write(f'{hub.__name__} {beside.WORD} {__name__} {sys.argv[2]}')\n"
+    )
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    arguments = [str(tmp_path / "program.py"), str(tmp_path / "result"), "--flag=1"]
+    monkeypatch.setattr(sys, "argv", ["compat.run", *arguments])
+    assert run.main() == 0
+    assert sys.argv == arguments
+    assert (tmp_path / "result").read_text() == "compat.hub beside __main__ --flag=1"
+
+
+@pytest.mark.parametrize("arguments", [[], ["-m"]])
+def test_without_a_program(arguments, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["compat.run", *arguments])
     assert run.main() == 2
     assert "PROGRAM" in capsys.readouterr().err
