@@ -21,7 +21,7 @@ import tensorflow as tf
 from absl import flags, logging
 
 # Names that TF1-era code takes from this module.
-from compat.hub.cache import atomic_download, lock_filename  # noqa: F401
+from compat.hub.cache import atomic_download  # noqa: F401
 from compat.hub.cache import descriptor_filename as _module_descriptor_file  # noqa: F401
 from compat.hub.cache import lock_contents as _lock_file_contents  # noqa: F401
 from compat.hub.cache import lock_filename as _lock_filename  # noqa: F401
