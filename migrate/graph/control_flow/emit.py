@@ -29,7 +29,7 @@ from migrate.graph.control_flow.functions import (
 )
 from migrate.graph.control_flow.nodes import INT32, LOOP, RAW, RESOURCE, VARIANT, Node, NotRaised, Tensor
 from migrate.graph.control_flow.schedule import Cluster, Trace, schedule_scope
-from migrate.graph.control_flow.trip_count import find_trip_limit
+from migrate.graph.control_flow.trip_count import find_trip_limit, find_twins
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -102,7 +102,7 @@ class Emitter:
         for tensor, owner in exports.items():
             made = branches[owner].resolve(tensor)
             outputs[owner].append(branches[owner].returned(made))
-            outputs[1 - owner].append(branches[1 - owner].fake(made))
+            outputs[1 - owner].append(branches[1 - owner].fake(made, context.shape(tensor)))
         self._close_if(builder, name, cluster, captures, branches, outputs, (merges, exports))
 
     def _write_branch(
@@ -144,7 +144,7 @@ class Emitter:
         ]
         indices = [merge for merge in merges if merge in context.value_indices]
         shapes = [context.shape(Tensor(merge, 0)) for merge in merges]
-        shapes += [tf.TensorShape([]).as_proto()] * len(indices) + [tf.TensorShape(None).as_proto()] * len(exports)
+        shapes += [tf.TensorShape([]).as_proto()] * len(indices) + [context.shape(tensor) for tensor in exports]
         pred = builder.preds[cluster.region]
         dtypes = [ref.dtype for ref in outputs[0]]
         attrs = {
@@ -188,12 +188,16 @@ class Emitter:
         context, frame = self.context, loop.frame
         name = context.unique(f"{_scope_of(loop.loop_cond.name)}While")
         kept = [k for k, merge in enumerate(loop.merges) if merge in self.live]
+        twins = find_twins(loop, kept, context)
+        kept = [k for k in kept if k not in twins]
         captures = Captures()
         cond, body = (Builder(context, builder, captures, 2 + len(kept)) for _ in range(2))
         inits = [builder.resolve(loop.inits[k]) for k in kept]
         for function in (cond, body):
             for position, k in enumerate(kept):
                 function.local[Tensor(loop.merges[k], 0)] = function.argument(2 + position, inits[position].dtype)
+            for k, twin in twins.items():
+                function.local[Tensor(loop.merges[k], 0)] = function.local[Tensor(loop.merges[twin], 0)]
         root = self.found[frame].root
         self.emit_scope(cond, [n for n in loop.cond if n in self.live], frame, root, [loop.pred])
         pred = cond.resolve(loop.pred)
@@ -230,6 +234,8 @@ class Emitter:
             "body": attr_function(body.finish(f"{name}_body", inputs, results, body_controls)),
         }
         self._close_while(builder, name, loop, kept, inputs, (cond, body), functions, captures)
+        for k, twin in twins.items():
+            builder.local[Tensor(loop.node, k)] = builder.local[Tensor(loop.node, twin)]
 
     def _close_while(
         self,
@@ -291,22 +297,27 @@ class _Branch:
     def constant(self, value: int, name: str) -> Ref:
         return self.builder.constant(value, f"{self.name}/{name}")
 
-    def fake(self, ref: Ref) -> Ref:
-        """A value for the branch that does not make one; whoever would read it does not run."""
+    def fake(self, ref: Ref, shape: Any) -> Ref:
+        """A value for the branch that does not make one; whoever would read it does not run.
+
+        Zeros, empty where a dimension is unknown: TFLite's converter knows no FakeParam, and XLA wants what the
+        branches return to agree.
+        """
         if ref.dtype == RESOURCE:
             raise NotRaised(None, ref.name, "a resource made in one branch is used after it")
         if ref.dtype == VARIANT:
             return self._fake_list()
-        attrs = {
-            "dtype": attr_type(ref.dtype),
-            "shape": tf.compat.v1.AttrValue(shape=tf.TensorShape(None).as_proto()),
-        }
-        name = self.builder.context.unique(f"{self.name}/FakeParam")
-        self.builder.append("FakeParam", name, [], attrs)
+        known = tf.TensorShape(shape)
+        sizes = [] if known.rank is None else [size or 0 for size in known.as_list()]
+        zeros = tf.compat.v1.AttrValue()  # A TensorProto without values is all zeros (or empty strings).
+        zeros.tensor.dtype = ref.dtype
+        zeros.tensor.tensor_shape.CopyFrom(tf.TensorShape(sizes).as_proto())
+        name = self.builder.context.unique(f"{self.name}/Unused")
+        self.builder.append("Const", name, [], {"dtype": attr_type(ref.dtype), "value": zeros})
         return Ref(name=name, argument="output", index=0, flat=0, dtype=ref.dtype)
 
     def _fake_list(self) -> Ref:
-        """A list, as a FakeParam has no zeros of its kind, for which an eager tape asks (TF 2.21)."""
+        """An empty list: an eager tape asks for zeros of its kind (TF 2.21)."""
         name = self.builder.context.unique(f"{self.name}/FakeList")
         inputs = [self.constant(-1, "element_shape"), self.constant(0, "max_num_elements")]
         attrs = {"element_dtype": attr_type(tf.float32.as_datatype_enum), "shape_type": attr_type(INT32)}

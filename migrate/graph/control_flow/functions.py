@@ -304,6 +304,9 @@ class Builder:
         signature = function.signature
         for position, given in enumerate(inputs):
             argument = signature.input_arg.add(name=f"{self.context.argument}{position}", type=given.dtype)
+            if given.dtype != RESOURCE:
+                # Without it tf.saved_model.save writes "unknown rank" (TF 2.21), and onnxruntime refuses the loop.
+                function.arg_attr[position].attr["_output_shapes"].list.shape.add().CopyFrom(given.shape)
             if given.handle is not None:
                 argument.handle_data.add(dtype=given.handle[0], shape=given.handle[1])
         for position, ref in enumerate(outputs):

@@ -1,4 +1,4 @@
-"""Find an upper bound for a loop's iterations, as TF2 wants it in a While's second variable.
+"""Read a loop's counters: an upper bound for its iterations, as TF2 wants it in a While's second variable, and twins.
 
 XLA needs the bound to size the lists in which a loop's gradient keeps its intermediates. Only the form that
 tf.while_loop and its users write is recognised: a counter that starts at a constant >= 0, grows by a
@@ -50,13 +50,30 @@ def _constant(tensor: Tensor, context: Context) -> int | None:
     return int(value) if value.ndim == 0 else None
 
 
+def find_twins(loop: Loop, kept: list[int], context: Context) -> dict[int, int]:
+    """Counters that count alike: each but the first -> the first. tf.nn.dynamic_rnn has two, and each costs time."""
+    first: dict[tuple[int, int], int] = {}
+    twins: dict[int, int] = {}
+    for k in kept:
+        counter = _find_counter(loop, k, context)
+        if counter is not None and first.setdefault(counter, k) != k:
+            twins[k] = first[counter]
+    return twins
+
+
 def _counts_up(loop: Loop, k: int, context: Context) -> bool:
+    counter = _find_counter(loop, k, context)
+    return counter is not None and counter[0] >= 0 and counter[1] >= 1
+
+
+def _find_counter(loop: Loop, k: int, context: Context) -> tuple[int, int] | None:
+    """(start, step) of an int32 scalar that grows by a constant."""
     start = _constant(loop.inits[k], context)
     step = _strip(loop.nexts[k], context).node
-    if start is None or start < 0 or step.kind not in ("Add", "AddV2"):
-        return False
+    if start is None or step.kind not in ("Add", "AddV2"):
+        return None
     counter, one = (_strip(tensor, context) for tensor in step.inputs)
     if counter.node is not loop.merges[k]:
         counter, one = one, counter
     grows = _constant(one, context)
-    return counter.node is loop.merges[k] and grows is not None and grows >= 1
+    return (start, grows) if counter.node is loop.merges[k] and grows is not None else None
