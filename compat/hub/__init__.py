@@ -7,8 +7,10 @@ what its TF2 spelling is.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
+from compat import spellings
 from compat.hub import config, installed
 from compat.hub.alias import install_as_tensorflow_hub as install_as_tensorflow_hub
 from compat.hub.create import add_signature, attach_message, create_module_spec
@@ -61,4 +63,6 @@ config._run()
 def __getattr__(name: str) -> Any:
     if name in installed.NAMES:
         return installed.get(name)
+    if name in spellings.HUB_SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -47,6 +47,8 @@ def test_all_names_are_there():
     assert sorted(hub.__all__) == sorted(NAMES)
     for name in NAMES:
         assert callable(getattr(hub, name)), name
+    for name in spellings.HUB_SUBMODULES:
+        assert getattr(hub, name).__name__ == f"compat.hub.{name}"
     with pytest.raises(AttributeError, match="no_such_name"):
         hub.no_such_name  # noqa: B018
 
