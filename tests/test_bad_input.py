@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 import migrate
 from migrate import errors
@@ -143,6 +143,22 @@ def _edit(path, change):
     proto = saved_model_pb2.SavedModel.FromString(file.read_bytes())
     change(proto.meta_graphs[0])
     file.write_bytes(proto.SerializeToString())
+
+
+@pytest.mark.parametrize("name", ["../../secret.txt", "/etc/hostname", "a\\..\\..\\secret.txt"])
+def test_an_asset_outside_of_the_model(name, source, dest):
+    """A hostile model must not make the migration copy other files."""
+    path = source("hub_text_mean")
+    (path.parent / "secret.txt").write_text("secret")
+
+    def change(meta_graph):
+        (packed,) = meta_graph.collection_def["saved_model_assets"].any_list.value
+        definition = meta_graph_pb2.AssetFileDef.FromString(packed.value)
+        definition.filename = name
+        packed.Pack(definition)
+
+    _edit(path, change)
+    assert_model_problem(path, dest, repr(name), "outside")
 
 
 def test_signature_names_no_tensor(source, dest):

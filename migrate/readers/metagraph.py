@@ -32,7 +32,7 @@ def parse_meta_graph(
       entries: checkpoint entries by key.
 
     Raises:
-      CorruptModelError: signatures or collections name what the graph lacks.
+      CorruptModelError: signatures or collections name what the graph lacks, or an asset lies outside the model.
     """
     info = meta_graph.meta_info_def
     tags = tuple(sorted(set(info.tags)))
@@ -124,11 +124,17 @@ def parse_asset_files(meta_graph: Any) -> dict[str, str]:
 
 
 def _parse_assets(meta_graph: Any, directory: str, index: graph_index.GraphIndex) -> tuple[Asset, ...]:
-    return tuple(
-        Asset(tensor=tensor, filename=filename, path=os.path.join(directory, "assets", filename))
-        for tensor, filename in parse_asset_files(meta_graph).items()
-        if graph_index.parse_tensor_name(tensor).node in index.nodes
-    )
+    folder = os.path.join(directory, "assets")
+    found = []
+    for tensor, filename in parse_asset_files(meta_graph).items():
+        # Assets are copied into the result: a model from elsewhere must not reach for other files of this machine.
+        if os.path.isabs(filename) or ".." in filename.replace("\\", "/").split("/"):
+            raise errors.CorruptModelError(
+                f"the asset {filename!r} lies outside the folder of assets", where=folder, hint="do not trust the model"
+            )
+        if graph_index.parse_tensor_name(tensor).node in index.nodes:
+            found.append(Asset(tensor=tensor, filename=filename, path=os.path.join(folder, filename)))
+    return tuple(found)
 
 
 def _find_lost_assets(assets: Sequence[Asset], label: str) -> tuple[Finding, ...]:
