@@ -130,6 +130,7 @@ def _make_plan(
         ]
         plan: dict[str, Any] = {
             "random": [],
+            "racy": [],
             "not_compared": [],
             "inputs": [],
             "outputs": outputs,
@@ -206,6 +207,7 @@ def _make_pair(subjects: tuple[Subject, Subject], plan: dict[str, Any], options:
             results=os.path.join(work, f"{name}_results"),
             op_library=options.op_library,
             losses=deep,
+            variables=deep,
             loss_tags=tuple(plan["loss_tags"][position]) if deep else (),
             update_call=plan["update_call"],
             gradient_calls=tuple(plan["gradient_calls"]),
@@ -215,7 +217,11 @@ def _make_pair(subjects: tuple[Subject, Subject], plan: dict[str, Any], options:
         sides.append(Side(kind=subject.kind, request=request, label=f"{name} {subject.path}"))
     random = tuple((place, key) for place, key in plan["random"])
     return Pair(
-        baseline=sides[0], candidate=sides[1], random=random, interface=_select_interface(subjects, plan, options)
+        baseline=sides[0],
+        candidate=sides[1],
+        random=random,
+        racy=tuple((place, key) for place, key in plan["racy"]),
+        interface=_select_interface(subjects, plan, options),
     )
 
 

@@ -14,7 +14,7 @@ from migrate.comparison import given, naming, recording
 from migrate.comparison.naming import Reading
 from migrate.comparison.sides import BASELINE_CALLS, CANDIDATE_CALLS, RECORDED
 from migrate.graph import index as graph_index
-from migrate.graph import randomness
+from migrate.graph import races, randomness
 from migrate.graph.synthesis import synthesize_cases
 from migrate.model import GraphVariant, Signature
 from migrate.verify.calls import Call, save_calls
@@ -31,7 +31,7 @@ def plan(request: dict[str, Any]) -> dict[str, Any]:
     """Job: {"baseline", "candidate": {"path", "kind", "training"}, "inputs", "signatures", "level", "seed",
     "batch_sizes", "nonfinite", "op_library", "folder": the user's, "work"}.
 
-    Writes `work`/calls and `work`/calls_candidate; returns {"random", "loss_tags" of both sides, "update_call",
+    Writes `work`/calls and `work`/calls_candidate; returns {"random", "racy", "loss_tags" of both sides, "update_call",
     "gradient_calls", "not_compared", "inputs" for people, "outputs", "answers": {candidate's own call id: baseline's
     call id}, "known": {side: signatures}, "names": {side: as `request.Names`}, "notes"}.
     """
@@ -64,6 +64,7 @@ def plan(request: dict[str, Any]) -> dict[str, Any]:
     random = sorted({*_find_random(baseline, planned), *_find_random(candidate, answering)})
     return {
         "random": random,
+        "racy": _find_racy(baseline, planned) if request["baseline"]["kind"] == SESSION else [],
         "not_compared": left_out,
         "inputs": preview_calls(planned),
         **_plan_training(request, baseline, candidate, planned, random),
@@ -276,6 +277,18 @@ def _find_random(side: Reading, calls: Sequence[Call]) -> list[tuple[str, str]]:
             for key, tensor in signature.outputs.items()
             if randomness.depends_on_random(index, tensor.tensor_names, feeds)
         )
+    return found
+
+
+def _find_racy(side: Reading, calls: Sequence[Call]) -> list[tuple[str, str]]:
+    """(tags/signature, output key) of outputs that a TF1 session computes before or after a write, as it happens."""
+    found: list[tuple[str, str]] = []
+    for place, label in {(call.tags, call.signature): call.id.rpartition("/")[0] for call in calls}.items():
+        if place in side.graphs:
+            variant, signature = side.graphs[place]
+            outputs = {key: tensor.tensor_names for key, tensor in signature.outputs.items()}
+            racing = races.find_racing_outputs(graph_index.GraphIndex(variant.graph_def), outputs)
+            found.extend((label, key) for key in sorted(racing))
     return found
 
 

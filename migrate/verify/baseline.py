@@ -46,7 +46,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         if wanted:
             _run_variant(model, variant, wanted, found, wish)
     if wish.losses:
-        _run_losses(model, _variant(model, wish.loss_tags), found)
+        _run_losses(model, _variant(model, wish.loss_tags), found, variables=wish.variables)
     if wish.update_call:
         call = next(call for call in planned if call.id == wish.update_call)
         _run_updates(model, _variant(model, call.tags), call, found, _REPEATS if wish.repeat else 0)
@@ -231,13 +231,15 @@ def as_array(value: Any) -> np.ndarray:
     return np.asarray(value)
 
 
-def _run_losses(model: LegacyModel, variant: GraphVariant, found: result_files.Results) -> None:
+def _run_losses(model: LegacyModel, variant: GraphVariant, found: result_files.Results, *, variables: bool) -> None:
     names = [str(name) for name in variant.collections.get("regularization_losses", ())]
     try:
         loaded = LoadedVariant(model, variant)
         with loaded.graph.as_default():
             found.trainable = [variable.op.name for variable in tf.compat.v1.trainable_variables()]
             found.losses = [as_array(loaded.session.run(name)) for name in names]
+            if variables:
+                found.variables = _read(loaded, {v.op.name: v for v in tf.compat.v1.global_variables()})
         loaded.close()
     except Exception as error:
         found.notes.append(f"regularization losses of the original: {result_files.first_line(error)}")

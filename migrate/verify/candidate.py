@@ -44,6 +44,8 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         trained = {id(variable) for variable in getattr(loaded, "trainable_variables", ())}
         pairs = zip(record["variables"], getattr(loaded, "variables", ()), strict=True)
         found.trainable = [name for name, variable in pairs if id(variable) in trained]
+    if wish.variables:
+        found.variables = _read_variables(loaded, record)
     if wish.update_call:
         _run_updates(loaded, record, planned, wish, found)
     os.makedirs(wish.results, exist_ok=True)
@@ -177,6 +179,11 @@ def _numpy(tensor: tf.Tensor) -> np.ndarray:
     return np.asarray(value)
 
 
+def _read_variables(loaded: Any, record: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    named = zip(record["variables"], getattr(loaded, "variables", ()), strict=True)
+    return {name: _numpy(variable.read_value()) for name, variable in named}
+
+
 def _run_updates(
     loaded: Any,
     record: Mapping[str, Any],
@@ -188,15 +195,10 @@ def _run_updates(
     piece, _ = find_piece(record, call)
     if piece is None:
         return
-
-    def read() -> dict[str, np.ndarray]:
-        named = zip(record["variables"], loaded.variables, strict=True)
-        return {name: _numpy(variable.read_value()) for name, variable in named}
-
-    before, runs = read(), []
+    before, runs = _read_variables(loaded, record), []
     for _ in range(1 + (_REPEATS if wish.repeat else 0)):
         for variable, value in zip(loaded.variables, before.values(), strict=True):
             variable.assign(value)
         call_piece(loaded, piece, call.inputs, training=True)
-        runs.append(read())
+        runs.append(_read_variables(loaded, record))
     found.record_updates(before, runs)

@@ -18,7 +18,7 @@ _DIGITS = 300
 # Only so many outputs carry the pairs that a plot needs: a record is read by people and by CI.
 _MOST_SAMPLES = 24
 _MOST_NOTES = 8
-LOSSES, UPDATE = "regularization_losses", "update"
+LOSSES, VARIABLES, UPDATE = "regularization_losses", "variables", "update"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +99,7 @@ def compare_results(
     answered = {call for _, call in candidate.outputs} | {call for _, call in candidate.refusals}
     problems.extend(f"{call}: the candidate did not answer" for call in expected if call not in answered)
     diffs.extend(_compare_losses(baseline, candidate, criteria, problems))
+    diffs.extend(_compare_variables(baseline, candidate, criteria, refused))
     diffs.extend(_compare_updates(baseline, candidate, criteria))
     diffs.extend(_compare_gradients(baseline, candidate, criteria, problems))
     if criteria.trainable and baseline.trainable is not None and candidate.trainable is not None:
@@ -246,6 +247,30 @@ def _compare_losses(baseline: Results, candidate: Results, criteria: Criteria, p
             level=TRAINING,
         )
         for position, (old, new) in enumerate(zip(baseline.losses, candidate.losses, strict=True))
+    ]
+
+
+def _compare_variables(
+    baseline: Results, candidate: Results, criteria: Criteria, refused: list[str]
+) -> list[OutputDiff]:
+    """By name, as loaded: a weight may matter in no call that was made."""
+    if not baseline.variables or candidate.variables is None:
+        return []
+    shared = [name for name in baseline.variables if name in candidate.variables]
+    if len(shared) < len(baseline.variables):
+        count = len(baseline.variables)
+        refused.append(f"{VARIABLES}: {count - len(shared)} of {count} have no namesake in the candidate")
+    return [
+        compare_values(
+            baseline.variables[name],
+            candidate.variables[name],
+            where=VARIABLES,
+            route="callable",
+            output=name,
+            tolerance=criteria.tolerance,
+            level=TRAINING,
+        )
+        for name in shared
     ]
 
 

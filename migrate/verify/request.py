@@ -34,6 +34,7 @@ class RunRequest:
       op_library: shared libraries with custom ops.
       losses: whether regularization losses are wanted.
       loss_tags: tag set whose losses they are; a candidate has one set only.
+      variables: whether the values of variables are wanted, as they are loaded.
       update_call: id of the call after which variables are read, "" for none.
       repeat: make each call several times and keep the last answer: does the side agree with itself?
       gradient_calls: ids of calls whose outputs are differentiated.
@@ -48,6 +49,7 @@ class RunRequest:
     op_library: tuple[str, ...] = ()
     losses: bool = False
     loss_tags: tuple[str, ...] = ()
+    variables: bool = False
     update_call: str = ""
     repeat: bool = False
     gradient_calls: tuple[str, ...] = ()

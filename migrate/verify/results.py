@@ -23,6 +23,7 @@ class Results:
       outputs: (route, call id) -> output key -> value.
       refusals: (route, call id) -> why it did not run.
       losses: regularization losses in order.
+      variables: name -> value as loaded, None where they were not asked for.
       updates: variable name -> value after one training call.
       unmoved: names of variables that this call left as they were.
       unsteady: names of variables that it leaves otherwise each time, as far as it was made several times.
@@ -36,6 +37,7 @@ class Results:
     outputs: dict[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
     refusals: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
     losses: list[Any] | None = None
+    variables: dict[str, Any] | None = None
     updates: dict[str, Any] | None = None
     unmoved: list[str] = dataclasses.field(default_factory=list)
     unsteady: list[str] = dataclasses.field(default_factory=list)
@@ -66,6 +68,7 @@ class Results:
         draws = _list_nested("draw", self.draws, values)
         gradients = _list_nested("gradient", {("", call): found for call, found in self.gradients.items()}, values)
         values |= {f"loss|{i}": value for i, value in enumerate(self.losses or ())}
+        values |= {f"variable|{name}": value for name, value in (self.variables or {}).items()}
         values |= {f"update|{name}": value for name, value in (self.updates or {}).items()}
         arrays.save_arrays(os.path.join(folder, _VALUES), values)
         status = {
@@ -74,6 +77,7 @@ class Results:
             "gradients": gradients,
             "refusals": [[route, call, text] for (route, call), text in self.refusals.items()],
             "losses": None if self.losses is None else len(self.losses),
+            "variables": None if self.variables is None else list(self.variables),
             "updates": None if self.updates is None else list(self.updates),
             "unmoved": self.unmoved,
             "unsteady": self.unsteady,
@@ -97,6 +101,9 @@ class Results:
             },
             refusals={(route, call): text for route, call, text in status["refusals"]},
             losses=None if status["losses"] is None else [values[f"loss|{i}"] for i in range(status["losses"])],
+            variables=None
+            if status["variables"] is None
+            else {name: values[f"variable|{name}"] for name in status["variables"]},
             updates=None
             if status["updates"] is None
             else {name: values[f"update|{name}"] for name in status["updates"]},

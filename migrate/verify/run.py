@@ -179,7 +179,7 @@ def _skip_empty(side: Side | Results) -> Side | Results:
 
 
 def _change(side: Side, **changes: Any) -> Side:
-    plain: dict[str, Any] = {"losses": False, "update_call": "", "gradient_calls": ()}
+    plain: dict[str, Any] = {"losses": False, "variables": False, "update_call": "", "gradient_calls": ()}
     return dataclasses.replace(side, request=dataclasses.replace(side.request, **(plain | changes)))
 
 

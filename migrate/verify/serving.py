@@ -77,6 +77,8 @@ def _run(
     if wish.losses:
         found.losses = loaded.compute_losses()
         found.trainable = loaded.trainable
+    if wish.variables:
+        found.variables = {name: to_value(variable.read_value()) for name, variable in loaded.variables.items()}
     if wish.update_call:
         _run_update(loaded, next(call for call in planned if call.id == wish.update_call), initial, found, wish)
     found.save(_make_folder(wish.results))

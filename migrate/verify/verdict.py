@@ -63,7 +63,7 @@ class OutputDiff:
     """One output of one call, or one loss, gradient, part of the interface, or variable after an update.
 
     Attributes:
-      where: "tags/signature/case", "tags/signature" (interface), "regularization_losses", "update".
+      where: "tags/signature/case", "tags/signature" (interface), "regularization_losses", "variables", "update".
       route: how the candidate was called: "callable", "signature", "recorded", "" for a TF1 session.
       output: output key; for a gradient "d output / d source".
       equal: whether it agrees within the tolerance.
@@ -200,7 +200,7 @@ def judge(
     proofs = [
         diff
         for diff in diffs
-        if diff.where != _LOSSES
+        if diff.where not in (_LOSSES, _VARIABLES)
         and not diff.where.endswith(f"/{EMPTY_BATCH}")
         and (diff.level != INTERFACE or level == INTERFACE)
     ]
@@ -215,4 +215,4 @@ def judge(
     )
 
 
-_LOSSES = "regularization_losses"
+_LOSSES, _VARIABLES = "regularization_losses", "variables"

@@ -44,6 +44,7 @@ def test_every_level_of_a_keras_file_and_its_saved_model(files):
     assert ("inference", "train/serving_default/batch_3", "scores") in places
     assert ("training", "regularization_losses", "0") in places
     assert ("training", "update", "normal/moving_mean") in places
+    assert ("training", "variables", "scores/kernel") in places
     assert ("gradients", "serve/serving_default/batch_1", "d scores / d hidden/kernel") in places
     assert any("compared in distribution" in note for note in found.notes), "dropout is not on"
 
@@ -74,6 +75,19 @@ def test_a_changed_weight_is_found(files, tmp_path):
     found = compare(files / "m.h5", tmp_path / "changed.h5", bisect=True)
     assert found.verdict.value == "FAIL" and "elements differ" in found.failures[0]
     assert [item["node"] for item in found.bisection] == ["model/scores/BiasAdd/ReadVariableOp"]
+
+
+def test_a_weight_that_no_call_shows_is_found_at_the_training_level(files, tmp_path):
+    """Behind a relu that no input opens."""
+    for name, amount in (("old", 0.0), ("new", 0.5)):
+        x = tf_keras.Input([4], name="x")
+        hidden = tf_keras.layers.Dense(3, activation="relu", kernel_initializer="zeros", name="dead")(x)
+        model = tf_keras.Model(x, tf_keras.layers.Dense(2, name="y")(hidden))
+        model.set_weights([np.zeros((4, 3)), -np.ones(3), np.full((3, 2), amount), np.zeros(2)])
+        model.save(tmp_path / f"{name}.h5")
+    assert compare(tmp_path / "old.h5", tmp_path / "new.h5").is_bit_identical
+    found = compare(tmp_path / "old.h5", tmp_path / "new.h5", level="training")
+    assert found.verdict.value == "FAIL" and "variables/y/kernel" in found.failures[0]
 
 
 def test_keras_3_file(tmp_path):

@@ -307,6 +307,7 @@ def test_results_are_saved_and_read_back(tmp_path):
         trainable=["w"],
         losses=[np.float32(1)],
         updates={"m": VALUE},
+        variables={"w": VALUE},
         interface=[entry()],
         notes=["n"],
     )
@@ -314,7 +315,7 @@ def test_results_are_saved_and_read_back(tmp_path):
     new = Results.load(str(tmp_path))
     found = judge(old, new)
     assert found.verdict is Verdict.FAIL and found.problems == ("n",), "a note of the candidate is a problem"
-    assert all(diff.equal for diff in found.diffs) and len(found.diffs) == 5
+    assert all(diff.equal for diff in found.diffs) and len(found.diffs) == 6
     assert (new.trainable, new.interface, new.draws.keys()) == (["w"], [entry()], old.draws.keys())
 
 
@@ -404,3 +405,13 @@ def test_what_a_training_call_does_not_move_is_named():
 def test_what_became_random_is_named():
     found = judge_values(VALUE, VALUE * 2, unsteady=frozenset([(CALL, "y")]))
     assert "the candidate's is random, it differs from call to call; the baseline's does not" in found.failures[0]
+
+
+def test_variables_are_compared_by_name_as_loaded():
+    """A weight may matter in no call that was made."""
+    old = answers({"y": VALUE}, variables={"w": VALUE, "lost": VALUE})
+    found = judge(old, answers({"y": VALUE}, variables={"w": VALUE + 1}))
+    assert found.failures[0].startswith("variables/w (callable): 12 of 12 elements differ")
+    assert found.not_compared == ("variables: 1 of 2 have no namesake in the candidate",)
+    alone = Results(variables={"w": VALUE})
+    assert judge(alone, alone).verdict is Verdict.NOTHING_COMPARED, "weights alone prove no model"

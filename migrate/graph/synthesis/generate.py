@@ -19,6 +19,7 @@ _UNUSUAL = (b"", "naïve 日本語 😀".encode(), b"zzz-not-a-token", b"A.B, c!
 _OUTSIDE = b"zzz-not-a-token"
 # Zeros of both signs, a denormal, and magnitudes that leave room for sums of products.
 _SPECIAL_FLOATS = (0.0, -0.0, 1e-40, 1e4, -1e4)
+_CHANNELS = (1, 3, 4)
 _NONFINITE = (np.nan, np.inf, -np.inf)
 _NUMPY_DTYPES = {"bfloat16": ml_dtypes.bfloat16, "string": object, "": np.float32}
 
@@ -287,12 +288,14 @@ class Generator:
             return rng.uniform(low, high - (high - low) * 1e-3, shape)
         if facts.boundaries:
             return self._spread(facts.boundaries, rng, shape)
-        if "image" in facts.marks:
-            return self._spoil(rng.random(shape))
+        if "image" in facts.marks and (not shape or shape[-1] in _CHANNELS):
+            self.used_special |= self.special
+            # Some scale images to [-1, 1]: what is never negative hides a lost or added relu.
+            return self._spoil(rng.uniform(-1, 1, shape) if self.special else rng.random(shape))
         if "positive" in facts.marks or "nonzero" in facts.marks or not shape:
             return rng.uniform(0.25, 1.0, shape)
         values = rng.standard_normal(shape)
-        if self.special and not facts.marks and values.size:
+        if self.special and not facts.marks - {"image"} and values.size:
             self.used_special = True
             count = min(values.size, len(_SPECIAL_FLOATS))
             values.reshape(-1)[:count] = _SPECIAL_FLOATS[:count]

@@ -301,3 +301,13 @@ def test_nan_and_inf_on_request():
     assert np.isnan(given["x"][0]).any() and np.isinf(given["x"][1:]).any(axis=1).all()
     assert np.isfinite(given["rate"]).all(), "a rate that is no rate tests nothing"
     assert "nonfinite" not in run_graph(build).cases
+
+
+def test_unusual_images_have_two_signs():
+    def build():
+        x = v1.placeholder(tf.float32, [None, 8, 8, 3])
+        return {"x": x}, {"y": tf.nn.conv2d(x, weights(3, 3, 3, 2), 1, "SAME")}
+
+    run = run_graph(build)
+    assert run.cases["batch_3"].inputs["x"].min() >= 0
+    assert run.cases["unusual"].inputs["x"].min() < 0
