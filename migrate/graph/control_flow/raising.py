@@ -31,6 +31,7 @@ from migrate.graph.control_flow.nodes import (
 from migrate.graph.control_flow.reads import hoist_reads
 from migrate.graph.control_flow.stacks import convert_stacks
 from migrate.graph.control_flow.tensor_arrays import ARRAY_OPS, convert_tensor_arrays, has_gradients
+from migrate.graph.control_flow.writes import thread_variables
 from migrate.model import Finding, Severity
 
 CODE = "control-flow-not-raised"
@@ -110,6 +111,8 @@ def _raise_once(
         if node.kind in HANDLE_OPS:
             node.controls.clear()
     nodes, lists, notes = _convert_lists(nodes, keep)
+    nodes, more = thread_variables(nodes, left_frames, {name.partition(":")[0] for name in keep})
+    notes += more
     ordered = sort_nodes(nodes)
     assigned = assign_frames(ordered)
     taken = hoist_reads(ordered, assigned, left_frames)

@@ -19,7 +19,7 @@ from migrate.graph.control_flow.frames import Frame, list_ancestry
 from migrate.graph.control_flow.nodes import INT32, Node, Tensor, read_attr
 
 _PASSES = frozenset(("Enter", "Switch", "Identity"))
-_READS = frozenset(("ReadVariableOp", "ResourceGather", "VariableShape"))
+READS = frozenset(("ReadVariableOp", "ResourceGather", "VariableShape"))
 
 
 def hoist_reads(
@@ -41,17 +41,17 @@ def hoist_reads(
     taken: dict[Frame, list[Tensor]] = {}
     for handle in [node for node in ordered if node.kind == "VarHandleOp"]:
         users = _find_users(handle, consumers)
-        written = {frame for node in users if node.kind not in _READS for frame in list_ancestry(assigned[node])}
+        written = {frame for node in users if node.kind not in READS for frame in list_ancestry(assigned[node])}
         for node in users:
             frames = list_ancestry(assigned[node])
             free = next((frame for frame in frames if frame not in written), None)
-            if node.kind not in _READS or free is None or any(frame.key in left for frame in frames):
+            if node.kind not in READS or free is None or any(frame.key in left for frame in frames):
                 continue
             key = (handle, free)
             if key not in values:
                 values[key] = _add_read(handle, free, assigned, len(values))
                 taken.setdefault(free, []).append(Tensor(values[key], 0))
-            _use_value(node, Tensor(values[key], 0), handle, assigned)
+            assigned.update((made, None) for made in use_value(node, Tensor(values[key], 0), handle))
     return taken
 
 
@@ -85,7 +85,8 @@ def _add_read(handle: Node, frame: Frame, assigned: dict[Node, Frame | None], nu
     return node
 
 
-def _use_value(node: Node, value: Tensor, handle: Node, assigned: dict[Node, Frame | None]) -> None:
+def use_value(node: Node, value: Tensor, handle: Node) -> list[Node]:
+    """Let a read of a variable (rewritten in place) take its value; returns the nodes that this needs."""
     dtype = read_attr(handle.proto, "dtype")
     if node.kind == "ReadVariableOp":
         _rewrite(node, "Identity", [value], T=dtype)
@@ -98,7 +99,6 @@ def _use_value(node: Node, value: Tensor, handle: Node, assigned: dict[Node, Fra
         proto.attr["dtype"].type = INT32
         proto.attr["value"].tensor.CopyFrom(tensor)
         axis = Node(proto.name, "Const", proto, [], [])
-        assigned[axis] = None
         attrs = {
             "Tparams": dtype,
             "Tindices": read_attr(node.proto, "Tindices"),
@@ -106,6 +106,8 @@ def _use_value(node: Node, value: Tensor, handle: Node, assigned: dict[Node, Fra
             "batch_dims": tf.compat.v1.AttrValue(i=read_attr(node.proto, "batch_dims").i),
         }
         _rewrite(node, "GatherV2", [value, node.inputs[1], Tensor(axis, 0)], **attrs)
+        return [axis]
+    return []
 
 
 def _rewrite(node: Node, op: str, inputs: list[Tensor], **attrs: Any) -> None:

@@ -143,7 +143,7 @@ def test_variables_and_assignment_in_the_body(tmp_path: Path) -> None:
 
     check(read, X, directory=tmp_path)
     graph_def = check(write, X, stateful=True, gradients=False)
-    assert count_ops(graph_def, "While") == 1
+    assert count_ops(graph_def, "StatelessWhile") == 1
 
 
 def test_embedding_lookup_in_the_body() -> None:
@@ -240,3 +240,117 @@ def test_random_numbers_and_strings_in_the_body() -> None:
         return _times(3, step, x, tf.constant("s"))[1:]
 
     check(build, X)
+
+
+def _step(w: Any, count: Any, value: Any, x: Any) -> Any:
+    """Writes `count`, reads it again, and both weigh."""
+    with tf.control_dependencies([count.assign_add(tf.reduce_mean(value))]):
+        return tf.tanh(value * w) + x * count.read_value()
+
+
+def _written(x: Any, w: Any, count: Any) -> Any:
+    return _times(3, lambda i, v: [_step(w, count, v, x)], x)[1]
+
+
+def _written_in_a_branch(x: Any, w: Any, count: Any) -> Any:
+    return _times(
+        3, lambda i, v: [v1.cond(v[0] > 0.0, lambda: _step(w, count, v, x), lambda: v * x + count.read_value())], x
+    )[1]
+
+
+def _written_in_a_loop_in_a_loop(x: Any, w: Any, count: Any) -> Any:
+    return _times(2, lambda i, v: [_times(2 + i, lambda j, u: [_step(w, count, u, x)], v)[1]], x)[1]
+
+
+def _written_in_a_loop_in_a_branch(x: Any, w: Any, count: Any) -> Any:
+    return v1.cond(x[0] > -9.0, lambda: _written(x, w, count), lambda: x)
+
+
+def _assigned_and_differentiated(x: Any, w: Any, count: Any) -> Any:
+    """A read gives its gradient to the variable as it was, as in TF1; integer variables have none."""
+    steps = v1.get_variable("steps", initializer=np.int32(1), use_resource=True)
+
+    def body(i: Any, v: Any) -> Any:
+        with tf.control_dependencies([v]):
+            value = v * w.read_value()
+        with tf.control_dependencies([value]), tf.control_dependencies([w.assign(v * 0.3), steps.assign_sub(2)]):
+            return [value * x + w.read_value()]
+
+    return _times(3, body, x)[1]
+
+
+def _written_again_after_the_loop(x: Any, w: Any, count: Any) -> Any:
+    with tf.control_dependencies([count.assign_add(2.0)]):
+        before = count.read_value()
+    with tf.control_dependencies([before]):
+        value = _written(x * before, w, count)
+    with tf.control_dependencies([value]):
+        after = count.read_value()
+    with tf.control_dependencies([after]), tf.control_dependencies([count.assign(after * 2.0)]):
+        return value + count.read_value()
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        _written,
+        _written_in_a_branch,
+        _written_in_a_loop_in_a_loop,
+        _written_in_a_loop_in_a_branch,
+        _assigned_and_differentiated,
+        _written_again_after_the_loop,
+    ],
+    ids=lambda program: program.__name__[1:],
+)
+def test_variable_that_a_loop_writes(program: Any, tmp_path: Path) -> None:
+    """Values, gradients and what the variables hold then, before and after saving, eagerly and within a tf.function."""
+
+    def build(x: Any) -> Any:
+        w = v1.get_variable("w", initializer=X * 0.5, use_resource=True)
+        return program(x, w, v1.get_variable("count", initializer=np.float32(0.5), use_resource=True))
+
+    legacy = run_legacy(build, X)
+    graph_def, findings = raise_legacy(legacy)
+    assert not findings and not list_control_flow(graph_def)
+    assert not count_ops(graph_def, "While") and count_ops(graph_def, "StatelessWhile")
+    made = Raised(legacy, graph_def)
+    tf.saved_model.save(made, str(tmp_path))
+    for module in (made, tf.saved_model.load(str(tmp_path))):
+        for wrap in (lambda call: call, tf.function):
+            for variable, (_, value) in zip(module.weights, legacy.variables, strict=True):
+                variable.assign(value)
+            compare(legacy, *wrap(lambda module=module: differentiate(module.f, legacy, module.weights))())
+            for variable, want in zip(module.weights, legacy.after, strict=True):
+                np.testing.assert_allclose(variable.numpy(), want, rtol=1e-4)
+
+
+def test_write_that_nothing_waits_for_does_not_start_to_run() -> None:
+    def build(x: Any) -> Any:
+        w = v1.get_variable("w", initializer=X, use_resource=True)
+
+        def body(i: Any, v: Any) -> Any:
+            w.assign_add(v)
+            return [v * 2.0 + w.read_value()]
+
+        return _times(3, body, x)[1]
+
+    check(build, X, stateful=True, gradients=False)
+
+
+def test_variable_that_a_loop_scatters_into_keeps_its_handle_with_a_finding() -> None:
+    def build(x: Any) -> Any:
+        w = v1.get_variable("w", initializer=X, use_resource=True)
+
+        def body(i: Any, v: Any) -> Any:
+            update = tf.raw_ops.ResourceScatterAdd(resource=w.handle, indices=i, updates=v[0])
+            with tf.control_dependencies([update]):
+                return [v * 2.0 + w.read_value()]
+
+        return _times(2, body, x)[1]
+
+    legacy = run_legacy(build, X, gradients=False)
+    graph_def, findings = raise_legacy(legacy)
+    assert [finding.code for finding in findings] == ["variable-written-in-loop"]
+    module = Raised(legacy, graph_def)
+    compare(legacy, module.f(X), None)
+    np.testing.assert_allclose(module.weights[0].numpy(), legacy.after[0], rtol=1e-5)
