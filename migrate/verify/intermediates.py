@@ -7,10 +7,10 @@ made by `exposure`, in which each function also returns its inner tensors.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,7 +30,7 @@ from migrate.write import provenance
 
 VALUES, LISTING = "intermediates.npz", "intermediates.json"
 _NO_VALUE = exposure.NO_VALUE
-_MOST_IN_BRANCHES = 300
+_BRANCH_SECONDS = 20.0
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
@@ -105,17 +105,27 @@ def _fetch(
 def _fetch_branches(
     loaded: LoadedVariant, index: graph_index.GraphIndex, order: Sequence[str], feeds: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Values of the nodes in branches, one by one: a branch that is not taken has none."""
-    loops = observable.find_loops(index, order)
-    hidden = [name for name in order if name in observable.find_hidden(index, order) and name not in loops]
-    found: dict[str, Any] = {}
-    for name in hidden[:_MOST_IN_BRANCHES]:
-        if index.nodes[name].op in observable.SILENT or index.dtype(f"{name}:0") in _NO_VALUE:
+    """Values of the nodes in branches that were taken. One without a value fails the fetch of all with it: the nodes
+    are halved until what is left has values, as long as there is time."""
+    loops, hidden = observable.find_loops(index, order), observable.find_hidden(index, order)
+    tensors = {}
+    for name in order:
+        if name not in hidden or name in loops or index.nodes[name].op in observable.SILENT:
             continue
         tensor = loaded.graph.get_tensor_by_name(f"{name}:0")
-        if loaded.graph.is_fetchable(tensor):
-            with contextlib.suppress(tf.errors.OpError):
-                found[name] = as_array(loaded.session.run(tensor, feeds))
+        if index.dtype(f"{name}:0") not in _NO_VALUE and loaded.graph.is_fetchable(tensor):
+            tensors[name] = tensor
+    found: dict[str, Any] = {}
+    pending = [list(tensors)]
+    deadline = time.monotonic() + _BRANCH_SECONDS
+    while pending and time.monotonic() < deadline:
+        names = pending.pop(0)
+        try:
+            values = loaded.session.run({name: tensors[name] for name in names}, feeds)
+            found |= {name: as_array(value) for name, value in values.items()}
+        except tf.errors.OpError:
+            middle = len(names) // 2
+            pending.extend(half for half in (names[:middle], names[middle:]) if middle)
     return found
 
 
