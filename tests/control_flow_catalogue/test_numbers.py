@@ -8,10 +8,6 @@ from tests.catalogue.loaded import load_once, to_values
 
 from .recorded import INPUT, SLUGS, assert_same, load_recorded
 
-# slug -> what today's TensorFlow lacks; strict.
-NO_GRADIENT = {
-    "map_fn_strings": "zeros_like of a list of strings, as in every TF2 model with one that was saved and loaded",
-}
 # Outputs that are themselves gradients: TF1 has none of it, and says None where its stacks are in the way.
 GRADIENT_OUTPUTS = {
     "baked_gradients": {"dx", "saliency"},
@@ -61,9 +57,7 @@ def test_outputs(truth, loaded):
     assert check_outputs(truth, loaded) == sum(len(call.outputs) for call in truth.calls) > 0
 
 
-def test_gradients(truth, loaded, request):
-    if truth.slug in NO_GRADIENT:
-        request.applymarker(pytest.mark.xfail(strict=True, reason=NO_GRADIENT[truth.slug]))
+def test_gradients(truth, loaded):
     assert check_gradients(truth, loaded) == len(truth.gradients) > 0
 
 
@@ -73,10 +67,8 @@ _RESAVED = {"lstm", "cond_in_while", "map_fn_nested", "loop_table_lookup", "cond
 @pytest.mark.parametrize(
     "slug", [pytest.param(slug, marks=() if slug in _RESAVED else pytest.mark.slow) for slug in SLUGS]
 )
-def test_after_another_save(slug, saved_again, request):
+def test_after_another_save(slug, saved_again):
     truth = load_recorded(slug)
-    if slug in NO_GRADIENT:
-        request.applymarker(pytest.mark.xfail(strict=True, reason=NO_GRADIENT[truth.slug]))
     again = saved_again(slug)
     assert check_outputs(truth, again) > 0
     assert check_gradients(truth, again) == len(truth.gradients)

@@ -14,6 +14,7 @@ import tensorflow as tf
 from migrate.graph.control_flow.nodes import INT32, Node, Tensor, read_attr, strip_identity
 
 _SAME_DEPTH = 6
+DENSE_TASKS = frozenset(("Write", "Read", "Gather", "Pack", "Size", "Close"))
 
 
 class Writer:
@@ -63,10 +64,11 @@ class Writer:
         attrs = self.attrs(shape_type=tf.compat.v1.AttrValue(type=INT32))
         self.rewrite(node, "TensorListFromTensor", [value, self.element_shape(node)], **attrs)
 
-    def gather_rows(self, node: Node, value: Tensor, indices: Tensor) -> None:
-        """Let `node` be those rows of `value`."""
+    def gather_rows(self, node: Node, value: Tensor, indices: Tensor, dtype: int | None = None) -> None:
+        """Let `node` be those rows of `value`, which has the array's dtype where none is given."""
         index_type = tf.compat.v1.AttrValue(type=INT32)
-        attrs = {"Tparams": tf.compat.v1.AttrValue(type=self.dtype), "Tindices": index_type, "Taxis": index_type}
+        dtype = self.dtype if dtype is None else dtype
+        attrs = {"Tparams": tf.compat.v1.AttrValue(type=dtype), "Tindices": index_type, "Taxis": index_type}
         axis = self.constant(f"{node.name}/axis", 0)
         self.rewrite(node, "GatherV2", [value, indices, axis], **attrs)
 
@@ -192,6 +194,42 @@ def read_whole(maker: Node, ops: list[tuple[str, Node]], dtype: int) -> list[Nod
             writer.rewrite(node, "Identity", [value], T=tf.compat.v1.AttrValue(type=dtype))
             node.proto.attr.pop("_output_shapes", None)
     writer.rewrite(maker, "NoOp", [])
+    maker.proto.attr.pop("_output_shapes", None)
+    return writer.added
+
+
+def keep_whole(maker: Node, ops: list[tuple[str, Node]], dtype: int, shape: tf.TensorShape) -> list[Node]:
+    """Turn an array of strings into one tensor `[size, *shape]`, which writes replace a row of.
+
+    Args:
+      ops: what each op does, of those in DENSE_TASKS, and the op.
+      shape: of every element, fully known.
+    """
+    writer = Writer(maker, dtype, shape, False)
+    kind, int_type = tf.compat.v1.AttrValue(type=dtype), tf.compat.v1.AttrValue(type=INT32)
+    for task, node in ops:
+        if task == "Write":
+            _, index, value, flow = node.inputs
+            place = [index, writer.constant(f"{node.name}/place", [1, 1])]
+            indices = writer.insert(f"{node.name}/indices", "Reshape", place, T=int_type, Tshape=int_type)
+            row = [value, writer.constant(f"{node.name}/axis", 0)]
+            row = writer.insert(f"{node.name}/row", "ExpandDims", row, T=kind, Tdim=int_type)
+            writer.rewrite(node, "TensorScatterUpdate", [flow, indices, row], T=kind, Tindices=int_type)
+            node.proto.attr.pop("_output_shapes", None)
+        elif task == "Size":
+            sizes = writer.insert(f"{node.name}/sizes", "Shape", [node.inputs[1]], T=kind, out_type=int_type)
+            writer.gather_rows(node, sizes, writer.constant(f"{node.name}/first", 0), INT32)
+        elif task == "Close":
+            _close(writer, node)
+        elif task == "Pack":
+            writer.rewrite(node, "Identity", [node.inputs[1]], T=kind)
+        else:
+            writer.gather_rows(node, node.inputs[2], node.inputs[1])
+    sizes = [writer.size, *(writer.constant(f"{maker.name}/size_{k}", size) for k, size in enumerate(shape))]
+    count = tf.compat.v1.AttrValue(i=len(sizes))
+    dims = writer.insert(f"{maker.name}/dims", "Pack", sizes, T=int_type, N=count)
+    blank = writer.constant(f"{maker.name}/blank", "", tf.string)
+    writer.rewrite(maker, "Fill", [dims, blank], T=kind, index_type=int_type)
     maker.proto.attr.pop("_output_shapes", None)
     return writer.added
 

@@ -30,7 +30,7 @@ from migrate.graph.control_flow.flows import (
     find_consumers,
     pass_outputs,
 )
-from migrate.graph.control_flow.list_ops import Writer, can_fill, read_whole, rewrite_ops
+from migrate.graph.control_flow.list_ops import DENSE_TASKS, Writer, can_fill, keep_whole, read_whole, rewrite_ops
 from migrate.graph.control_flow.nodes import VARIANT, Node, Tensor, copy_proto, read_attr, sources
 from migrate.graph.control_flow.stacks import STACK, find_handed
 from migrate.model import Finding, Severity
@@ -105,6 +105,8 @@ def convert_tensor_arrays(
             continue
         if array.dtype == STRING and _is_only_read(array):
             added.extend(_use_whole(array))
+        elif array.dtype == STRING and _can_be_dense(array):
+            added.extend(_use_dense(array))
         else:
             added.extend(_convert_array(array, lists))
         dropped.update(array.handles)
@@ -252,11 +254,34 @@ def _use_whole(array: Array) -> list[Node]:
     A list of strings that a differentiated loop captures fails with "Trying to compute zeros_like for
     unsupported dtype string": an imported While has no handle data for its outputs (TF 2.21).
     """
+    _pass_strings(array)
+    return read_whole(array.node, array.ops, array.dtype)
+
+
+def _can_be_dense(array: Array) -> bool:
+    """Whether an array of strings can be one tensor from the start."""
+    return (
+        not array.is_dynamic
+        and not array.stacks
+        and _element_shape(array).is_fully_defined()
+        and all(task in DENSE_TASKS for task, _ in array.ops)
+    )
+
+
+def _use_dense(array: Array) -> list[Node]:
+    """Let the flow of an array of strings be a tensor of all elements; see `_use_whole` for the reason."""
+    shape, dtype = _element_shape(array), array.dtype
+    for node, position in array.starts:
+        node.inputs[position] = Tensor(array.node, 0)
+    _pass_strings(array)
+    return keep_whole(array.node, array.ops, dtype, shape)
+
+
+def _pass_strings(array: Array) -> None:
     for node in array.passes:
         node.proto = copy_proto(node.proto)
         node.proto.attr["T"].type = STRING
         node.proto.attr.pop("_output_shapes", None)
-    return read_whole(array.node, array.ops, array.dtype)
 
 
 def _list_tensors(array: Array) -> Iterator[Tensor]:

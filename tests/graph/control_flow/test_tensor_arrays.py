@@ -119,7 +119,7 @@ def test_strings_read_in_a_loop_that_is_differentiated(tmp_path: Path) -> None:
     check(build, X, np.array([b"a", b"b", b"c"], object), shapes=[X.shape, [None]], directory=tmp_path)
 
 
-@pytest.mark.parametrize("dtype", [tf.int64, tf.bool], ids=lambda dtype: dtype.name)
+@pytest.mark.parametrize("dtype", [tf.int64, tf.bool, tf.string], ids=lambda dtype: dtype.name)
 def test_lists_that_have_no_gradient_next_to_one_that_has(dtype: Any, tmp_path: Path) -> None:
     def build(x: Any) -> Any:
         plain = v1.TensorArray(dtype, 3)
