@@ -313,6 +313,7 @@ def test_results_are_saved_and_read_back(tmp_path):
     )
     old.save(str(tmp_path))
     new = Results.load(str(tmp_path))
+    old.notes = []
     found = judge(old, new)
     assert found.verdict is Verdict.FAIL and found.problems == ("n",), "a note of the candidate is a problem"
     assert all(diff.equal for diff in found.diffs) and len(found.diffs) == 6
@@ -415,3 +416,14 @@ def test_variables_are_compared_by_name_as_loaded():
     assert found.not_compared == ("variables: 1 of 2 have no namesake in the candidate",)
     alone = Results(variables={"w": VALUE})
     assert judge(alone, alone).verdict is Verdict.NOTHING_COMPARED, "weights alone prove no model"
+
+
+def test_what_neither_side_can_do_is_no_fault():
+    old = answers(
+        {"y": VALUE}, notes=[f"{CALL}: no gradients in the original: ValueError: a: b", "updates of the original: x"]
+    )
+    found = judge(old, answers({"y": VALUE}, notes=[f"{CALL}: no gradients: TypeError: c", "updates: y"]))
+    assert found.verdict is Verdict.PASS and len(found.not_compared) == 2
+    other = "serve/other/batch_1: no gradients: TypeError: c"
+    found = judge(old, answers({"y": VALUE}, notes=[other]))
+    assert found.verdict is Verdict.FAIL and found.problems == (other,)
