@@ -51,8 +51,8 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
         sys.exit(USAGE)
 
 
-def define_migration_flags() -> None:
-    """Flags that migrate-model and migrate-zoo have in common."""
+def define_migration_flags(timeout: float | None = None) -> None:
+    """Flags that migrate-model and migrate-zoo have in common; `timeout` is the default of --timeout."""
     flags.DEFINE_bool("overwrite", False, "Replace a destination that exists.")
     flags.DEFINE_enum("verify", "auto", VERIFY_MODES, "Run old and new on the same inputs and compare.")
     flags.DEFINE_string(
@@ -65,7 +65,7 @@ def define_migration_flags() -> None:
     flags.DEFINE_string("trainable", "", "Regular expression: which variables train (default: TF1's collection).")
     flags.DEFINE_bool("partial", False, "Leave out signatures that cannot be migrated instead of blocking the model.")
     flags.DEFINE_multi_string("op_library", [], "Shared library with custom ops; may be given several times.")
-    flags.DEFINE_float("timeout", None, "Seconds that each stage of a model may take.", lower_bound=0)
+    flags.DEFINE_float("timeout", timeout, "Seconds that each stage of a model may take.", lower_bound=0)
     flags.DEFINE_float("memory_limit_gb", None, "Gigabytes that each stage of a model may allocate.", lower_bound=0)
     flags.DEFINE_float("rtol", Tolerance().relative, "Relative tolerance of floats.")
     flags.DEFINE_float("atol", Tolerance().absolute, "Absolute tolerance of floats.")

@@ -15,13 +15,17 @@ from migrate.outcome import Outcome
 from migrate.report import format_summary
 
 
+_TIMEOUT = 1800.0  # seconds a stage
+
+
 def define_flags() -> None:
     flags.DEFINE_string("source", None, "Root folder of the zoo, or a manifest with one path a line.")
     flags.DEFINE_string("dest", None, "Root folder to write; each model keeps its path below --source.")
     flags.DEFINE_integer("jobs", max((os.cpu_count() or 2) // 2, 1), "Models at a time.")
     flags.DEFINE_bool("resume", False, "Go on with an earlier run: what it settled is not done again.")
     flags.DEFINE_string("report_dir", "", "Folder of the reports (default: <dest>/_migration).")
-    common.define_migration_flags()
+    # A model may hang as its original does (a queue that nothing fills); the others must not wait for ever.
+    common.define_migration_flags(timeout=_TIMEOUT)
 
 
 class _Bar:

@@ -9,6 +9,19 @@ from migrate.graph.index import GraphIndex, is_registered, output_dtypes
 from migrate.model import GraphVariant
 
 
+# Ops that TF2's loader breaks, with the reason.
+_REFUSED = {
+    "OneShotIterator": "tf.saved_model.load gives each resource of a function a shared name, which this op refuses",
+}
+
+
+def find_unloadable(graph_def: Any) -> list[str]:
+    """Descriptions of ops that run in TF1 and in a TF2 function, but not in one that was loaded (TF 2.21)."""
+    bodies = [graph_def.node, *(function.node_def for function in graph_def.library.function)]
+    found = {node.op for nodes in bodies for node in nodes} & set(_REFUSED)
+    return [f"{op} ({_REFUSED[op]})" for op in sorted(found)]
+
+
 def cut_fed_nodes(graph_def: Any, variant: GraphVariant) -> None:
     """Makes a fed node a placeholder, in place: what lies behind it never runs, but would have to be imported."""
     index = GraphIndex(graph_def)

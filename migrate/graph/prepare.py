@@ -16,6 +16,7 @@ from migrate.graph import (
     function_library,
     gradient_functions,
     inlining,
+    loadable,
     removed_ops,
     resource_tables,
     resource_variables,
@@ -95,6 +96,13 @@ def _raise_graph(
         )
     graph_def, more = removed_ops.replace_ops_without_gradient(cut.graph_def)
     findings += more
+    unloadable = loadable.find_unloadable(cut.graph_def)
+    if unloadable:
+        raise errors.BlockedError(
+            f"ops that a SavedModel cannot bring back: {'; '.join(unloadable)}",
+            where=where,
+            hint="feed what the iterator gives (--signature), or migrate the other signatures with --partial",
+        )
     cut = resource_variables.convert_reference_variables(dataclasses.replace(cut, graph_def=graph_def))
     cut = resource_tables.convert_tables(cut)
     graph_def, raced = write_order.order_writes(counting.replace_counters(cut.graph_def))

@@ -5,7 +5,8 @@ import tensorflow as tf
 from legacy_graphs import build, cut, ops_of, v1
 from tensorflow.core.framework import graph_pb2, op_def_pb2
 
-from migrate.graph import tables
+from migrate import errors
+from migrate.graph import prepare, tables
 from migrate.graph.attributes import fit_attributes
 from migrate.graph.availability import find_missing_ops, find_provider
 from migrate.graph.index import GraphIndex
@@ -169,3 +170,10 @@ def test_index_dtypes():
     index = GraphIndex(build(program).graph_def)
     assert index.dtype("n:0") == "int32" and index.dtype("s:1") == "float32" and index.dtype("nowhere:0") == ""
     assert index.has_tensor("s:1") and not index.has_tensor("s:2") and not index.has_tensor("nowhere:0")
+
+
+def test_iterator_that_no_loader_brings_back():
+    with tf.Graph().as_default() as graph:
+        batch = tf.compat.v1.data.make_one_shot_iterator(tf.data.Dataset.range(3)).get_next()
+    with pytest.raises(errors.BlockedError, match="OneShotIterator"):
+        prepare.prepare_graph(GraphIndex(graph.as_graph_def()), feeds=[], fetches=[batch.name])
