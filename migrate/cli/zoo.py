@@ -14,7 +14,6 @@ from migrate.options import ZooOptions
 from migrate.outcome import Outcome
 from migrate.report import format_summary
 
-
 _TIMEOUT = 1800.0  # seconds a stage
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from migrate.graph.index import GraphIndex, is_registered, output_dtypes
 from migrate.model import GraphVariant
 
-
 # Ops that TF2's loader breaks, with the reason.
 _REFUSED = {
     "OneShotIterator": "tf.saved_model.load gives each resource of a function a shared name, which this op refuses",
