@@ -219,11 +219,10 @@ def test_settings_are_variables_of_the_environment_or_flags(monkeypatch, tmp_pat
     assert resolver.tfhub_cache_dir("/default", use_temp=True) == "/default"
     assert resolver.tfhub_cache_dir(use_temp=True) == os.path.join(tempfile.gettempdir(), "tfhub_modules")
     assert resolver.tfhub_cache_dir() is None
-    flags.FLAGS["tfhub_model_load_format"].parse("UNCOMPRESSED")
-    try:
-        assert resolver.model_load_format() == "UNCOMPRESSED"
-    finally:
-        flags.FLAGS["tfhub_model_load_format"].value = None
+    chosen = flags.FLAGS["tfhub_model_load_format"]
+    monkeypatch.setattr(chosen, "value", "UNCOMPRESSED")  # tensorflow_hub reads the same flag: it is put back
+    assert resolver.model_load_format() == "UNCOMPRESSED"
+    monkeypatch.setattr(chosen, "value", None)
     assert resolver.model_load_format() == "AUTO"
 
 
