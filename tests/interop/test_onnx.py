@@ -30,6 +30,7 @@ LEFT = {
     "estimator_wide_deep": _NO_KERNEL,
     "functions_defun": _TABLES,
     "functions_effects": _WRITES,
+    "gradients_in_graph": "KeyError: 0",  # loops of TF1's gradients, which keep their values on lists
     "hub_bidirectional": _NO_KERNEL,
     "hub_nested": _NO_KERNEL,
     "hub_sparse": _NO_KERNEL,
@@ -45,7 +46,13 @@ LEFT = {
     "shapes_empty": _NO_KERNEL,
     "tables_chained": _TABLES,
     "tables_imported": _TABLES,
+    "tables_mutable": "table",  # one more: "Could not determine table shared name"
     "tf18_dnn_classifier": _NO_KERNEL,
+    "tf18_hub_text": _NO_KERNEL,
+    "variables_devices": _WRITES,
+    "variables_dtypes": "tensor(complex64)",
+    "variables_shapes": _NO_KERNEL,
+    "variables_training": _WRITES,
 }
 
 
