@@ -120,7 +120,7 @@ def run_replaced(model: Any, variant: Any, reason: str, results: Any) -> None:
     for signature in variant.signatures.values():
         try:
             loaded = LoadedVariant(model, variant, [signature.key])
-        except Exception as error:
+        except Exception as error:  # As above: the reason goes into the table.
             text = f"cannot be loaded: {reason}; with ops replaced: {first_line(error)}"
             results.put((variant.label, signature.key, "", text.replace(model.source.path, "<model>"), ""))
             continue

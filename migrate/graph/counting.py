@@ -12,6 +12,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.framework import graph_pb2
 
+from migrate.graph import index as graph_index
+
 _COUNT = "ResourceCountUpTo"
 
 
@@ -33,10 +35,7 @@ def _replace(graph: Any, node: Any, names: set[str]) -> None:
     handle, *controls = node.input
 
     def add(suffix: str, op: str, inputs: list[str], **attributes: Any) -> str:
-        name, count = f"{node.name}/{suffix}", 0
-        while name in names:
-            count += 1
-            name = f"{node.name}/{suffix}_{count}"
+        name = graph_index.make_unique(f"{node.name}/{suffix}", names)
         names.add(name)
         new = graph.node.add(name=name, op=op, input=inputs)
         for key, value in attributes.items():

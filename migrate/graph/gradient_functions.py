@@ -101,10 +101,7 @@ def mark_calls(graph_def: Any) -> tuple[Any, tuple[CallGradient, ...]]:
         signature = signatures[node.op]
         arguments = [text for text in node.input if not text.startswith("^")]
         dtypes = [arg.type for arg in (*signature.output_arg, *signature.input_arg)]
-        name, count = f"{node.name}/call", 0
-        while name in index.nodes:
-            count += 1
-            name = f"{node.name}/call_{count}"
+        name = graph_index.make_unique(f"{node.name}/call", index.nodes)
         carrier = result.node.add(name=node.name, op="IdentityN")
         node.name = name
         carrier.input.extend([*(f"{name}:{k}" for k in range(len(signature.output_arg))), *arguments])

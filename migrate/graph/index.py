@@ -6,7 +6,7 @@ Tensor names follow NodeDef.input (tensorflow/core/framework/node_def.proto): "n
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from tensorflow.core.framework import types_pb2
@@ -108,6 +108,15 @@ class GraphIndex:
             seen.add(name)
             pending.extend(ref.node for ref in self.inputs(name) if ref not in fed)
         return seen
+
+
+def make_unique(name: str, taken: Container[str]) -> str:
+    """`name`, or `name_1`, `name_2`, ...: the first that is not taken."""
+    candidate, count = name, 0
+    while candidate in taken:
+        count += 1
+        candidate = f"{name}_{count}"
+    return candidate
 
 
 def is_registered(op: str) -> bool:

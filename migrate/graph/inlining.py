@@ -120,10 +120,7 @@ class _Inliner:
         return list(dict.fromkeys(op for after in self._after[name] for op in self._wait_for(after)))
 
     def _emit(self, node: Any) -> str:
-        name, count = node.name, 0
-        while node.name in self._names:
-            count += 1
-            node.name = f"{name}_{count}"
+        node.name = graph_index.make_unique(node.name, self._names)
         self._names.add(node.name)
         self._nodes.append(node)
         return node.name
@@ -229,11 +226,7 @@ class _Inliner:
         for source in function.node_def:
             node = node_def_pb2.NodeDef()
             node.CopyFrom(source)
-            node.name = f"{prefix}/{source.name}"
-            count = 0
-            while node.name in self._names:
-                count += 1
-                node.name = f"{prefix}/{source.name}_{count}"
+            node.name = graph_index.make_unique(f"{prefix}/{source.name}", self._names)
             self._names.add(node.name)
             renamed[source.name] = node.name
             placed.append(node)

@@ -145,7 +145,9 @@ class _Conversion:
         shared = alias.source not in self._writers
         if shared and ref in self._shared:
             return self._shared[ref]
-        name = self._unique(f"{alias.source}/value" if shared or not consumer else f"{consumer}/{alias.source}")
+        name = graph_index.make_unique(
+            f"{alias.source}/value" if shared or not consumer else f"{consumer}/{alias.source}", self._index.nodes
+        )
         node = node_def_pb2.NodeDef(name=name, op="ReadVariableOp", input=[alias.handle])
         node.attr["dtype"].type = self._dtypes[alias.source]
         controls = list(alias.after)
@@ -157,13 +159,6 @@ class _Conversion:
         if shared:
             self._shared[ref] = name
         return name
-
-    def _unique(self, name: str) -> str:
-        candidate, count = name, 0
-        while candidate in self._index.nodes:
-            count += 1
-            candidate = f"{name}_{count}"
-        return candidate
 
 
 def _resource_op(op: str) -> str:

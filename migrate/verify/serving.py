@@ -51,8 +51,8 @@ def describe(request: dict[str, Any]) -> dict[str, Any]:
         return {"training": model.training_signature}
     try:
         return {"training": LoadedSavedModel(request["path"]).training_signature}
-    except Exception:
-        return {"training": ""}  # what does not load is told by the run
+    except Exception:  # Loading runs the model's own code; what does not load is told by the run.
+        return {"training": ""}
 
 
 def _run(
@@ -63,7 +63,7 @@ def _run(
     planned = call_files.load_calls(wish.calls, wish.skip)
     try:
         loaded: Servable = load(wish.path)
-    except Exception as error:
+    except Exception as error:  # Loading runs the model's own code, which raises what it likes.
         for call in planned:
             found.refusals[_route(call), call.id] = f"the model does not load: {result_files.first_line(error)}"
         found.save(_make_folder(wish.results))
@@ -124,7 +124,7 @@ def _run_call(loaded: Servable, call: call_files.Call, found: result_files.Resul
             found.draws[route, call.id] = draw_outputs(answer, wish.draws, wish.draw_seconds)
         if call.id in wish.gradient_calls:
             found.gradients[call.id] = tape_gradients(compute, inputs, loaded.variables)
-    except Exception as error:
+    except Exception as error:  # A refusal of these inputs, of whatever type, is a result.
         found.record_failure(route, call.id, error)
 
 
@@ -157,5 +157,5 @@ def _run_update(
             loaded.compute_training(own)
             runs.append(read())
         found.record_updates(before, runs)
-    except Exception as error:
+    except Exception as error:  # As in _run_call: told as a note, the outputs are compared all the same.
         found.notes.append(f"updates: {result_files.first_line(error)}")

@@ -45,7 +45,7 @@ def main(model, folder, *keys):
             with open(os.path.join(folder, f"{number}.onnx"), "wb") as stream:
                 stream.write(data)
             found[key] = ""
-        except Exception as error:
+        except Exception as error:  # Whatever tf2onnx or onnxruntime raises is the answer.
             found[key] = f"{type(error).__name__}: {error}"
     print(json.dumps(found))
 

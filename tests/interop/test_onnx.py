@@ -6,14 +6,12 @@ import subprocess
 import sys
 
 import numpy as np
+import onnxruntime
 import pytest
 import tensorflow as tf
 
 from tests.catalogue.loaded import load_once
 from tests.catalogue.truth import SLUGS, load_truth
-
-onnxruntime = pytest.importorskip("onnxruntime")
-pytest.importorskip("tf2onnx")
 
 _NO_KERNEL = "INVALID_GRAPH"  # converted, but ONNX has no such op: strings, tf.Examples, sparse tensors
 _WRITES = "incompatible with expected resource"  # tf2onnx freezes variables, even those that are written

@@ -15,6 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from migrate.graph.control_flow.nodes import RESOURCE, Node, NotRaised, Ops, Tensor, find_shape, read_attr
+from migrate.graph.index import make_unique
 
 # Constants up to this many bytes are cloned into functions: XLA and TFLite want to see their values there.
 CLONE_BYTES = 1024
@@ -87,10 +88,7 @@ class Context:
     functions: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def unique(self, name: str) -> str:
-        candidate, count = name, 0
-        while candidate in self.names:
-            count += 1
-            candidate = f"{name}_{count}"
+        candidate = make_unique(name, self.names)
         self.names.add(candidate)
         return candidate
 

@@ -89,15 +89,7 @@ def replace_removed_ops(graph_def: Any, context: RewriteContext | None = None) -
     if not missing:
         return graph_def, ()
     result, replaced, findings = _replace(graph_def, REWRITES, missing, context)
-    found = [
-        Finding(
-            code=_REWRITTEN,
-            where=op,
-            message=f"{_count(number)} of an op that this TensorFlow cannot run became ops that it can",
-        )
-        for op, number in sorted(replaced.items())
-    ]
-    return result, (*found, *findings)
+    return result, (*_tell(_REWRITTEN, replaced, "that this TensorFlow cannot run became ops that it can"), *findings)
 
 
 def replace_ops_without_gradient(graph_def: Any) -> tuple[Any, tuple[Finding, ...]]:
@@ -107,15 +99,15 @@ def replace_ops_without_gradient(graph_def: Any) -> tuple[Any, tuple[Finding, ..
     if not present:
         return graph_def, ()
     result, replaced, findings = _replace(graph_def, WITHOUT_GRADIENT, present, None)
-    found = [
-        Finding(
-            code=_DIFFERENTIABLE,
-            where=op,
-            message=f"{_count(number)} of an op for which this TensorFlow has no gradient became ops that have one",
-        )
+    what = "for which this TensorFlow has no gradient became ops that have one"
+    return result, (*_tell(_DIFFERENTIABLE, replaced, what), *findings)
+
+
+def _tell(code: str, replaced: Mapping[str, int], what: str) -> list[Finding]:
+    return [
+        Finding(code=code, where=op, message=f"{_count(number)} of an op {what}")
         for op, number in sorted(replaced.items())
     ]
-    return result, (*found, *findings)
 
 
 def _count(number: int) -> str:
