@@ -115,7 +115,7 @@ def run_model(path: str, results: Any) -> None:
 
 def run_replaced(model: Any, variant: Any, reason: str, results: Any) -> None:
     """Runs the signatures of a variant with the ops replaced that TensorFlow lost."""
-    from migrate.verify.baseline import LoadedVariant
+    from migrate.verify.runners.baseline import LoadedVariant
 
     for signature in variant.signatures.values():
         try:
@@ -130,7 +130,7 @@ def run_replaced(model: Any, variant: Any, reason: str, results: Any) -> None:
 
 
 def run_signature(session: Any, variant: Any, signature: Any, remark: str, results: Any) -> None:
-    from migrate.graph.synthesis import synthesize_cases
+    from migrate.inputs.synthesis import synthesize_cases
     from migrate.options import BATCH_SIZES
 
     begin = time.monotonic()

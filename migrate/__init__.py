@@ -23,7 +23,7 @@ _PUBLIC = {
     "ZooReport": "migrate.zoo",
     "detect_format": "migrate.detect",
     "Outcome": "migrate.outcome",
-    "Verification": "migrate.verify.verdict",
+    "Verification": "migrate.verdict",
     "RebuildOptions": "migrate.options",
     "Tolerance": "migrate.options",
     "Limits": "migrate.options",

@@ -274,3 +274,8 @@ def _check_ragged(splits: Any, flat_shape: tuple[int, ...], error: type[errors.M
             raise error(f"row_splits_{i} is not an integer vector", where=where)
         if split[0] != 0 or split[-1] != count or (np.diff(split) < 0).any():
             raise error(f"row_splits_{i} does not partition {count} rows", where=where)
+
+
+def is_float(dtype: np.dtype) -> bool:
+    """Whether a dtype holds real floats; ml_dtypes (bfloat16, float8) have kind V or f."""
+    return dtype.kind == "f" or dtype.name.startswith(("bfloat16", "float8"))

@@ -7,7 +7,7 @@ import enum
 from typing import Any
 
 from migrate.model import Finding, Severity
-from migrate.verify.verdict import Verification
+from migrate.verdict import Verification
 
 
 class Status(enum.Enum):

@@ -18,8 +18,8 @@ from migrate import detect, errors, isolation
 from migrate.model import Finding, Format
 from migrate.options import Limits, MigrateOptions, RebuildOptions
 from migrate.outcome import Outcome, Status, describe_finding, parse_finding
-from migrate.verify.run import verify_migration
-from migrate.verify.verdict import Verdict, Verification
+from migrate.verdict import Verdict, Verification
+from migrate.verify.migration import verify_migration
 from migrate.write import provenance, staging
 
 _READABLE = (Format.TF1_HUB_MODULE, Format.ESTIMATOR_EXPORT, Format.TF1_SAVED_MODEL)
@@ -170,8 +170,9 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
 
     from migrate import readers
     from migrate.graph import removed_ops
+    from migrate.inputs import calls, preview
     from migrate.rebuild import module
-    from migrate.verify import calls, planning, preview
+    from migrate.verify import planning
     from migrate.write import writer
 
     tf.get_logger().setLevel("ERROR")

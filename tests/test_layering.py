@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import pytest
 
@@ -14,16 +15,22 @@ ORDER = (
     "migrate.model",
     "migrate.options",
     "migrate.arrays",
-    "migrate.cases",
     "migrate.detect",
     "migrate.isolation",
-    "migrate.verify.verdict",  # plain values, which outcomes carry
+    "migrate.verdict",  # plain values, which outcomes carry
     "migrate.outcome",
     "migrate.report",
+    "migrate.tensorflow_private",
     "migrate.graph",
     "migrate.readers",
+    "migrate.inputs",
     "migrate.rebuild",
     "migrate.write",
+    "migrate.verify.draws",
+    "migrate.verify.results",
+    "migrate.verify.signature_defs",
+    "migrate.verify.judging",
+    "migrate.verify.runners",
     "migrate.verify",
     "migrate.inspection",
     "migrate.comparison",
@@ -34,6 +41,7 @@ ORDER = (
 )
 # Imports that exist for the type checker only.
 _TYPING = "TYPE_CHECKING"
+_PRIVATE = re.compile(r"^\s*(from|import)\s+tensorflow\.(python|compiler)\b", re.MULTILINE)
 
 
 def _modules():
@@ -52,16 +60,18 @@ def find_room(module):
     return max(fitting, key=len) if fitting else "migrate" if module == "migrate" else None
 
 
-def find_imports(path, *, with_functions=True):
-    """Dotted names of the modules of this project that a file imports."""
+# Packages whose public names are resolved on first use; what lies below them may import them.
+_LAZY = ("migrate",)
+
+
+def find_imports(path, *, with_types=False):
+    """Dotted names of the modules of this project that a file imports, wherever in the file."""
     found = set()
     pending = [ast.parse(path.read_text(encoding="utf-8"))]
     while pending:
         node = pending.pop()
-        if isinstance(node, ast.If) and _TYPING in ast.dump(node.test):
+        if not with_types and isinstance(node, ast.If) and _TYPING in ast.dump(node.test):
             pending.extend(node.orelse)
-            continue
-        if not with_functions and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
@@ -94,9 +104,9 @@ def _imports_compat(path):
 
 
 def test_no_circles():
-    """Modules that import each other while they load, however far around."""
+    """Files that import each other, however far around: while they load, within a function, or for the type checker."""
     edges = {
-        module: {name for name in find_imports(path, with_functions=False) if name in MODULES and name != "migrate"}
+        module: {name for name in find_imports(path, with_types=True) if name in MODULES and name not in _LAZY}
         for module, path in MODULES.items()
     }
     done, path = set(), []
@@ -114,6 +124,26 @@ def test_no_circles():
 
     for module in sorted(edges):
         visit(module)
+
+
+def test_running_and_judging_are_separate():
+    """What runs a side and what judges know each other only through the value between them."""
+    for module, path in MODULES.items():
+        rooms = {find_room(name) for name in find_imports(path, with_types=True)}
+        if find_room(module) == "migrate.verify.runners":
+            assert "migrate.verify.judging" not in rooms, module
+        if find_room(module) == "migrate.verify.judging":
+            assert "migrate.verify.runners" not in rooms, module
+
+
+def test_private_tensorflow_lives_in_one_room():
+    """`tensorflow.python...`, `tensorflow.compiler...`: names that TensorFlow may change without a word."""
+    guilty = [
+        module
+        for module, path in MODULES.items()
+        if module != "migrate.tensorflow_private" and _PRIVATE.search(path.read_text(encoding="utf-8"))
+    ]
+    assert guilty == []
 
 
 def test_only_the_pipeline_knows_all_stages():

@@ -21,8 +21,8 @@ def _run(code):
     [
         "migrate", "migrate.errors", "migrate.wire", "migrate.model", "migrate.detect", "migrate.options",
         "migrate.outcome", "migrate.inspection", "migrate.isolation", "migrate.report", "migrate.zoo",
-        "migrate.pipeline", "migrate.verify.compare", "migrate.arrays", "migrate.verify.run",
-        "migrate.write.staging", "migrate.rebuild.plan", "migrate.cli.common", "migrate.cli.inspect",
+        "migrate.pipeline", "migrate.verify.judging.values", "migrate.arrays", "migrate.verify.pair",
+        "migrate.write.staging", "migrate.rebuild.plan", "migrate.cli.program", "migrate.cli.inspect",
         "migrate.cli.model", "migrate.cli.zoo",
     ],
 )  # fmt: skip

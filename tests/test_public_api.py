@@ -57,7 +57,7 @@ def test_statuses():
 
 
 def test_verdicts():
-    from migrate.verify.verdict import Verdict
+    from migrate.verdict import Verdict
 
     assert {verdict.value for verdict in Verdict} == {"PASS", "FAIL", "NOTHING_COMPARED"}
 
@@ -99,7 +99,7 @@ def test_outcome_survives_json():
 
     from migrate.model import Finding, Severity
     from migrate.outcome import Outcome, Status
-    from migrate.verify.verdict import OutputDiff, Verdict, Verification
+    from migrate.verdict import OutputDiff, Verdict, Verification
 
     outcome = Outcome(
         source="a",

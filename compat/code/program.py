@@ -8,7 +8,7 @@ import sys
 from absl import flags
 
 from compat.code import scan
-from migrate.cli import common
+from migrate.cli import program as common
 
 
 def define_flags() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from compat.hub import stateful, tf_utils
+from migrate import tensorflow_private
 from migrate.graph import index as graph_index
 
 _PREFIX = b"loc:@"
@@ -101,11 +102,11 @@ def _rewrite_op(graph: Any, op: Any, classes: list[bytes], rules: Mapping[bytes,
     ordered = sorted(groups)
     attribute = tf.compat.v1.AttrValue()
     attribute.list.s.extend([*others, *ordered])
-    op._set_attr("_class", attribute)
+    tensorflow_private.set_colocation(op, attribute)
     if ordered:
         # As tf.import_graph_def does: the device of the first colocated op that has one; "" clears a stale one.
         targets = (graph.get_operation_by_name(tf.compat.as_str(group[len(_PREFIX) :])) for group in ordered)
-        op._set_device(next((target.device for target in targets if target.device), ""))
+        tensorflow_private.set_device(op, next((target.device for target in targets if target.device), ""))
 
 
 def find_state_op_colocation_error(graph: Any, reported_tags: Any = None) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
-from compat.hub import advice, colocation, saved_model_lib, tf_utils
+from compat.hub import advice, colocation, native_spec, saved_model_lib, tf_utils
 
 _KEY = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*\Z")
 
@@ -34,8 +34,6 @@ def create_module_spec(
       ValueError: there is no signature; a collection is not supported; tags are used twice; state is colocated
         with something that is no state.
     """
-    from compat.hub import native_module  # It offers this function under its own name.
-
     advice.advise("create_module_spec")
     report_tags = bool(tags_and_args)
     handler = saved_model_lib.SavedModelHandler()
@@ -49,7 +47,7 @@ def create_module_spec(
         if error:
             raise ValueError(error)
         handler.add_graph_copy(graph, tags)
-    return native_module.NativeModuleSpec(handler, checkpoint_path=None)
+    return native_spec.NativeModuleSpec(handler, checkpoint_path=None)
 
 
 def add_signature(name: str | None = None, inputs: Any = None, outputs: Any = None) -> None:

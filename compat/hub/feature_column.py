@@ -10,10 +10,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import tensorflow as tf
-from tensorflow.python.feature_column import feature_column as columns_v1
-from tensorflow.python.feature_column import feature_column_v2 as columns_v2
 
 from compat.hub import advice, image_util, module
+from migrate import tensorflow_private
 
 _RESOURCE = "module"
 _COMBINERS = ("mean", "sqrtn", "sum")
@@ -75,7 +74,7 @@ def sparse_text_embedding_column(
     )
 
 
-class _ModuleColumn(columns_v1._DenseColumn, columns_v2.DenseColumn):
+class _ModuleColumn(tensorflow_private.DenseColumnV1, tensorflow_private.DenseColumnV2):
     """What the three columns have in common; `key` and `module_spec` come from the subclass."""
 
     key: Any

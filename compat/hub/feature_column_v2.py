@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import tensorflow as tf
-from tensorflow.python.feature_column import feature_column_v2 as columns_v2
 
 from compat.hub import advice, installed
+from migrate import tensorflow_private
 
 
 def text_embedding_column_v2(key: Any, module_path: str, output_key: str | None = None, trainable: bool = False) -> Any:
@@ -30,7 +30,7 @@ class _Fields(NamedTuple):
     trainable: bool
 
 
-class _TextEmbeddingColumnV2(columns_v2.DenseColumn, _Fields):
+class _TextEmbeddingColumnV2(tensorflow_private.DenseColumnV2, _Fields):
     """Made by text_embedding_column_v2()."""
 
     @property

@@ -14,6 +14,7 @@ from absl import logging
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from compat.hub import colocation, module_spec, runnable, stateful, tensor_info, variables
+from migrate import tensorflow_private
 from migrate.readers import state as migrate_state
 
 _Keys = tf.compat.v1.GraphKeys
@@ -133,7 +134,7 @@ class NativeModuleImpl(module_spec.ModuleImpl):
             )
         stateful.replace_state_ops(meta_graph.graph_def, fed)
         fed.update(inputs)  # An input wins over state of the same name.
-        context = graph._get_control_flow_context()
+        context = tensorflow_private.find_control_flow_context(graph)
         if context is not None:
             # In the order of names, so that the graph does not depend on the order of a dict.
             fed = {key: context.AddValue(tensor) for key, tensor in sorted(fed.items())}
@@ -180,4 +181,4 @@ def _is_tpu_function() -> bool:
     graph = tf.compat.v1.get_default_graph()
     if not graph.building_function:
         return False
-    return type(graph._get_control_flow_context()).__name__.endswith("TPUReplicateContext")
+    return type(tensorflow_private.find_control_flow_context(graph)).__name__.endswith("TPUReplicateContext")

@@ -15,7 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from compat.hub import migrated_graphs, module_spec, native_module, tensor_info
+from compat.hub import migrated_graphs, module_spec, native_spec, tensor_info
 
 _RECORD = os.path.join("assets.extra", "migration.json")
 _ATTACHMENTS = os.path.join("assets.extra", "tfhub_attachments")
@@ -110,8 +110,8 @@ class MigratedModuleSpec(module_spec.ModuleSpec):
         return self._native_spec._create_impl(name=name, trainable=trainable, tags=tags)
 
     @functools.cached_property
-    def _native_spec(self) -> native_module.NativeModuleSpec:
-        return native_module.NativeModuleSpec(migrated_graphs.build_graphs(self), checkpoint_path=None)
+    def _native_spec(self) -> native_spec.NativeModuleSpec:
+        return native_spec.NativeModuleSpec(migrated_graphs.build_graphs(self), checkpoint_path=None)
 
 
 def _parse_infos(described: Mapping[str, Any]) -> dict[str, tensor_info.ParsedTensorInfo]:

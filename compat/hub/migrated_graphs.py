@@ -10,23 +10,33 @@ instances. Initial values are restored from the migrated model's own checkpoint;
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 import tensorflow as tf
 
 from compat.hub import module, saved_model_lib
+from migrate import tensorflow_private
 from migrate.graph import inlining
 from migrate.graph.subgraph import Subgraph
-
-if TYPE_CHECKING:
-    from compat.hub.migrated import MigratedModuleSpec
 
 _Keys = tf.compat.v1.GraphKeys
 _FED_OPS = ("Placeholder", "VarHandleOp")
 
 
-def build_graphs(spec: MigratedModuleSpec) -> saved_model_lib.SavedModelHandler:
+class Migrated(Protocol):
+    """What is asked of a migrated model: `migrated.MigratedModuleSpec` answers it."""
+
+    path: str
+    record: Mapping[str, Any]
+
+    def get_tags(self) -> Iterable[Any]: ...
+    def select_pieces(self, tags: Any) -> Mapping[str, Any]: ...
+    def get_input_info_dict(self, signature: str | None = None, tags: Any = None) -> Mapping[str, Any]: ...
+    def get_attachments(self, tags: Any) -> Mapping[str, bytes]: ...
+
+
+def build_graphs(spec: Migrated) -> saved_model_lib.SavedModelHandler:
     """The tags, signatures, variables, losses, tables, assets and messages of a migrated model as MetaGraphs."""
     handler = saved_model_lib.SavedModelHandler()
     for tags in spec.get_tags():
@@ -38,7 +48,7 @@ def build_graphs(spec: MigratedModuleSpec) -> saved_model_lib.SavedModelHandler:
     return handler
 
 
-def _build_graph(spec: MigratedModuleSpec, tags: Any) -> None:
+def _build_graph(spec: Migrated, tags: Any) -> None:
     model = tf.saved_model.load(spec.path)
     _collect_state(model, spec.record)
     for signature, piece in spec.select_pieces(tags).items():
@@ -82,7 +92,7 @@ def _mark_as_part(variable: Any, full_name: str, part: str) -> None:
     *shape, extents = part.split()
     starts, sizes = zip(*(map(int, extent.split(",")) for extent in extents.split(":")), strict=True)
     info = tf.Variable.SaveSliceInfo(full_name, [int(size) for size in shape], list(starts), list(sizes))
-    variable._set_save_slice_info(info)
+    tensorflow_private.mark_partition(variable, info)
 
 
 def _apply(model: Any, piece: Mapping[str, Any], inputs: dict[str, Any], tags: Any) -> dict[str, Any]:

@@ -43,17 +43,6 @@ def _load_spec(handle: str) -> module_spec.ModuleSpec:
     return registry.loader(registry.resolver(tf.compat.as_str_any(handle)))
 
 
-def export_module_spec(spec: Any, path: str, checkpoint_path: str, name_transform_fn: Callable[[str], str]) -> None:
-    """See ModuleSpec.export."""
-    with tf.Graph().as_default():
-        module = Module(spec)
-        assignments = {name_transform_fn(name): value for name, value in module.variable_map.items()}
-        tf.compat.v1.train.init_from_checkpoint(checkpoint_path, assignments)
-        with tf.compat.v1.Session() as session:
-            session.run(tf.compat.v1.global_variables_initializer())
-            module.export(path, session)
-
-
 class Module:
     """An instance of a module in the default graph.
 

@@ -6,6 +6,8 @@ import abc
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import tensorflow as tf
+
 from compat.hub import advice
 
 
@@ -33,12 +35,17 @@ class ModuleSpec(abc.ABC):
         Raises:
           ValueError: `checkpoint_path` is missing, or the checkpoint lacks a variable or has it in another shape.
         """
-        from compat.hub import module  # A circle: Module needs ModuleSpec.
-
         advice.advise("ModuleSpec.export")
         if not checkpoint_path:
             raise ValueError("Missing mandatory `checkpoint_path` parameter")
-        module.export_module_spec(self, path, checkpoint_path, name_transform_fn or (lambda name: name))
+        rename = name_transform_fn or (lambda name: name)
+        with tf.Graph().as_default():
+            instance = self._create_impl(name="module", trainable=False, tags=())
+            assignments = {rename(name): value for name, value in instance.variable_map.items()}
+            tf.compat.v1.train.init_from_checkpoint(checkpoint_path, assignments)
+            with tf.compat.v1.Session() as session:
+                session.run(tf.compat.v1.global_variables_initializer())
+                instance.export(path, session)
 
     @abc.abstractmethod
     def get_signature_names(self, tags: Iterable[str] | None = None) -> Iterable[str]:

@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 from tensorflow.core.protobuf import meta_graph_pb2
-from tensorflow.python.framework import op_def_registry
 
+from migrate import tensorflow_private
 from migrate.graph import removed_ops
 
 _VERSION = re.compile(r"(\d+(\.\d+)*)?")
@@ -38,7 +38,7 @@ def _refresh_op_list(meta_graph: Any) -> None:
     ops = meta_graph.meta_info_def.stripped_op_list.op
     kept = [op for op in ops if op.name in used]
     known = {op.name for op in kept}
-    added = (op_def_registry.get(name) for name in sorted(used - known))
+    added = (tensorflow_private.find_op_def(name) for name in sorted(used - known))
     copies = [type(op).FromString(op.SerializeToString()) for op in (*kept, *added) if op is not None]
     del ops[:]
     ops.extend(copies)

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from compat.hub import advice, native_module, saved_model_lib
+from compat.hub import advice, native_spec, saved_model_lib
 
 # A module initialises its variables and tables by their collections, and the training step is not part of it.
 _ALWAYS_DROPPED = (
@@ -41,4 +41,4 @@ def create_module_spec_from_saved_model(saved_model_path: str, drop_collections:
     for meta_graph in handler.meta_graphs:
         for key in dropped & set(meta_graph.collection_def):
             del meta_graph.collection_def[key]
-    return native_module.NativeModuleSpec(handler, saved_model_lib.get_variables_path(path))
+    return native_spec.NativeModuleSpec(handler, saved_model_lib.get_variables_path(path))

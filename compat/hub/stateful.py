@@ -10,11 +10,12 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
-from tensorflow.python.framework import op_def_registry
+
+from migrate import tensorflow_private
 
 
 def is_registered_stateful_op_without_inputs(op: str) -> bool:
-    definition = op_def_registry.get(op)
+    definition = tensorflow_private.find_op_def(op)
     return definition is not None and definition.is_stateful and not definition.input_arg
 
 
@@ -30,10 +31,10 @@ def check_ops_registered(ops: Iterable[str]) -> None:
       tf.errors.NotFoundError: some are not; all are named at once.
     """
     wanted = set(ops)
-    if all(op_def_registry.get(op) is not None for op in wanted):
+    if all(tensorflow_private.find_op_def(op) is not None for op in wanted):
         return
-    op_def_registry.sync()  # An op library may have been loaded after the registry was filled.
-    missing = sorted(op for op in wanted if op_def_registry.get(op) is None)
+    tensorflow_private.refresh_op_defs()  # An op library may have been loaded after the registry was filled.
+    missing = sorted(op for op in wanted if tensorflow_private.find_op_def(op) is None)
     if missing:
         text = f"Graph ops missing from the python registry ({missing}) are also absent from the c++ registry."
         raise tf.errors.NotFoundError(None, None, text)

@@ -10,9 +10,9 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.core.protobuf import struct_pb2
-from tensorflow.python.saved_model import nested_structure_coder
 
 from compat.hub import tf_utils
+from migrate import tensorflow_private
 
 
 class ParsedTensorInfo:
@@ -80,7 +80,7 @@ def parse_tensor_info(info: Any) -> ParsedTensorInfo:
 
 def _decode_type_spec(info: Any) -> Any:
     value = struct_pb2.StructuredValue(type_spec_value=info.composite_tensor.type_spec)
-    return nested_structure_coder.decode_proto(value)
+    return tensorflow_private.decode_structure(value)
 
 
 def parse_tensor_info_map(infos: Mapping[str, Any]) -> dict[str, ParsedTensorInfo]:

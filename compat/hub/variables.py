@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from migrate import tensorflow_private
+
 
 def recover_partitioned_variable_map(variables: Mapping[str, Any]) -> dict[str, Any]:
     """Joins the parts of partitioned variables.
@@ -22,7 +24,7 @@ def recover_partitioned_variable_map(variables: Mapping[str, Any]) -> dict[str, 
     parts: dict[str, dict[int, Any]] = {}
     order: dict[str, None] = {}
     for key, variable in variables.items():
-        part = variable._get_save_slice_info()
+        part = tensorflow_private.find_partition(variable)
         if part is None:
             name = key
             wholes[name] = variable

@@ -7,11 +7,11 @@ import os
 from absl import flags
 
 from migrate import comparison, errors
-from migrate.cli import common
+from migrate.cli import program as common
 from migrate.options import BATCH_SIZES, LEVELS, CompareOptions, Limits, Tolerance
 from migrate.report import comparison as reports
-from migrate.verify import tolerances
-from migrate.verify.verdict import Verdict
+from migrate.verdict import Verdict
+from migrate.verify.judging import tolerances
 
 
 def define_flags() -> None:

@@ -7,7 +7,7 @@ import json
 from absl import flags
 
 from migrate import inspection
-from migrate.cli import common
+from migrate.cli import program as common
 
 
 def define_flags() -> None:

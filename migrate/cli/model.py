@@ -7,7 +7,7 @@ import sys
 from absl import flags
 
 from migrate import pipeline
-from migrate.cli import common
+from migrate.cli import program as common
 from migrate.outcome import Outcome
 
 

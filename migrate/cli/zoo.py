@@ -9,7 +9,7 @@ import tqdm
 from absl import flags
 
 from migrate import zoo
-from migrate.cli import common
+from migrate.cli import program as common
 from migrate.options import ZooOptions
 from migrate.outcome import Outcome
 from migrate.report import format_summary

@@ -9,8 +9,8 @@ from typing import Any
 
 from migrate import errors, isolation
 from migrate.comparison.sides import BASELINE_CALLS, CANDIDATE_CALLS, RECORDED, Subject
+from migrate.inputs.calls import Call
 from migrate.options import CompareOptions
-from migrate.verify.calls import Call
 
 ROUNDS, REPEATS, WARMUPS = 4, 20, 3
 
@@ -53,7 +53,9 @@ def measure_pair(
                 "op_library": list(options.op_library),
                 "names": names["baseline" if position == 0 else "candidate"],
             }
-            result = isolation.run_job("migrate.verify.timing:run", request, where=f"benchmark of {subject.path}")
+            result = isolation.run_job(
+                "migrate.verify.runners.timing:run", request, where=f"benchmark of {subject.path}"
+            )
             rounds[position].append(statistics.median(result.value["seconds"]))
             memory[position] = max(memory[position], result.peak_rss_bytes)
     return summarize_rounds(call.id, rounds, memory)

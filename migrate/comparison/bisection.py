@@ -11,8 +11,8 @@ from typing import Any
 from migrate import arrays, errors, isolation
 from migrate.comparison.sides import BASELINE_CALLS, CANDIDATE_CALLS, Subject
 from migrate.options import CompareOptions
-from migrate.verify.compare import compare_values
-from migrate.verify.verdict import INFERENCE, OutputDiff, Verification
+from migrate.verdict import INFERENCE, OutputDiff, Verification
+from migrate.verify.judging.values import compare_values
 
 _VALUES, _LISTING = "intermediates.npz", "intermediates.json"
 _MOST = 24
@@ -92,7 +92,7 @@ def _run_both(
         }
         try:
             isolation.run_job(
-                "migrate.verify.intermediates:run",
+                "migrate.verify.runners.intermediates:run",
                 request,
                 where=f"{name} {subject.path}",
                 timeout=options.limits.timeout,

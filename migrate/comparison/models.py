@@ -13,15 +13,17 @@ from typing import Any
 from migrate import errors, isolation
 from migrate.comparison import benchmark, bisection, recording, reproduce
 from migrate.comparison.sides import BASELINE_CALLS, CANDIDATE_CALLS, RECORDED, Subject, explore_subject, find_subject
+from migrate.inputs import recorded
+from migrate.inputs.calls import Call, load_calls
 from migrate.options import CompareOptions
-from migrate.verify import tolerances
-from migrate.verify.calls import Call, load_calls
-from migrate.verify.interface import compare_interfaces, is_training
-from migrate.verify.judgement import Criteria, compare_results
-from migrate.verify.request import Names, RunRequest
+from migrate.verdict import GRADIENTS, INFERENCE, INTERFACE, TRAINING, Verdict, Verification
+from migrate.verify.judging import tolerances
+from migrate.verify.judging.interface import compare_interfaces, is_training
+from migrate.verify.judging.judgement import Criteria, compare_results
+from migrate.verify.pair import Pair, compare_pair
 from migrate.verify.results import Results
-from migrate.verify.run import KERAS, SERVING, Pair, Side, compare_pair
-from migrate.verify.verdict import GRADIENTS, INFERENCE, INTERFACE, TRAINING, Verdict, Verification
+from migrate.verify.runners.request import Names, RunRequest
+from migrate.verify.runners.side import KERAS, SERVING, Side
 
 _DEEP = (TRAINING, GRADIENTS)
 
@@ -120,7 +122,7 @@ def _make_plan(
             raise errors.UsageError(
                 f"two recordings cannot be compared at level {options.level}", where="--level", hint="use inference"
             )
-        entries = [entry for s in subjects if s.recording for entry in recording.describe_recording(s.recording, ())]
+        entries = [entry for s in subjects if s.recording for entry in recorded.describe_recording(s.recording, ())]
         outputs = [
             (place.signature or "", key)
             for subject in subjects
@@ -277,6 +279,6 @@ def _save(folder: str, calls: list[Call], answers: tuple[Results, Results]) -> N
     if not calls:
         return  # an interface, or two recordings: there is nothing that does not lie there already
     os.makedirs(folder, exist_ok=True)
-    recording.save_inputs(os.path.join(folder, reproduce.INPUTS), calls)
+    recorded.save_inputs(os.path.join(folder, reproduce.INPUTS), calls)
     for name, results in zip(("baseline.npz", "candidate.npz"), answers, strict=True):
         recording.save_answers(os.path.join(folder, name), results, calls)

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from migrate.model import GraphVariant, Signature
-from migrate.verify.interface import is_training
-from migrate.verify.run import KERAS
+from migrate.verify.judging.interface import is_training
+from migrate.verify.runners.side import KERAS
 
 _DEFAULTS = ("serving_default", "default")
 
@@ -25,7 +25,7 @@ class Reading:
     """A side as its files describe it.
 
     Attributes:
-      signatures: entries as `interface.describe_signature` makes them.
+      signatures: entries as `verify.signature_defs` describes them.
       graphs: (tags, key) -> the variant and signature that inputs are made up for.
       unseen: (tags, key) of training calls that no SignatureDef stands for: their graph is not known, so any output
         of theirs may be random.

@@ -10,20 +10,21 @@ from typing import Any
 import tensorflow as tf
 
 from migrate import errors, readers
-from migrate.comparison import given, naming, recording
+from migrate.comparison import naming
 from migrate.comparison.naming import Reading
 from migrate.comparison.sides import BASELINE_CALLS, CANDIDATE_CALLS, RECORDED
 from migrate.graph import index as graph_index
 from migrate.graph import races, randomness
-from migrate.graph.synthesis import synthesize_cases
+from migrate.inputs import given, recorded
+from migrate.inputs.calls import Call, save_calls
+from migrate.inputs.preview import preview_calls
+from migrate.inputs.synthesis import synthesize_cases
 from migrate.model import GraphVariant, Signature
-from migrate.verify.calls import Call, save_calls
-from migrate.verify.interface import describe_signature, is_training, match_signatures
+from migrate.verify.judging.interface import is_training, match_signatures
 from migrate.verify.planning import share_tensors
-from migrate.verify.preview import preview_calls
-from migrate.verify.run import MIGRATED, SESSION
-from migrate.verify.servable import TRAINING_TAGS
-from migrate.verify.signature_defs import describe_migrated, describe_variants, read_variants
+from migrate.verify.runners.servable import TRAINING_TAGS
+from migrate.verify.runners.side import MIGRATED, SESSION
+from migrate.verify.signature_defs import describe_migrated, describe_signature, describe_variants, read_variants
 from migrate.write import provenance
 
 
@@ -87,8 +88,8 @@ def _read_both(request: Mapping[str, Any]) -> tuple[Reading, Reading]:
     known = next(iter(found.values()))
     for name, side in sides.items():
         if name not in found:
-            recorded = recording.load_recording(side["path"])
-            signatures = recording.describe_recording(recorded, known.signatures)
+            recording = recorded.load_recording(side["path"])
+            signatures = recorded.describe_recording(recording, known.signatures)
             found[name] = Reading(signatures=signatures, graphs=known.graphs)
     return found["baseline"], found["candidate"]
 
@@ -187,7 +188,7 @@ def _recorded_calls(
     known = candidate.signatures if tells else baseline.signatures
     graphs = baseline.graphs
     calls, lost = [], []
-    for _, call in recording.list_calls(recording.load_recording(path), known):
+    for _, call in recorded.list_calls(recorded.load_recording(path), known):
         if (call.tags, call.signature) not in wanted:
             continue
         offer = next((o for o in offers if o.place.case == call.case and o.place.fits(call.tags, call.signature)), None)
@@ -326,6 +327,6 @@ def _list_outputs(baseline: Reading, candidate: Reading, request: Mapping[str, A
     ]
     for name in ("baseline", "candidate"):
         if request[name]["kind"] == RECORDED:
-            for place, values in recording.load_recording(request[name]["path"]).entries.items():
+            for place, values in recorded.load_recording(request[name]["path"]).entries.items():
                 found.extend((place.signature or "", key) for key in values)
     return list(dict.fromkeys(found))

@@ -6,10 +6,10 @@ import dataclasses
 import os
 
 from migrate import detect, errors, isolation
-from migrate.comparison import recording
+from migrate.inputs import recorded
 from migrate.model import Format
 from migrate.options import CompareOptions
-from migrate.verify.run import KERAS, MIGRATED, SERVING, SESSION
+from migrate.verify.runners.side import KERAS, MIGRATED, SERVING, SESSION
 from migrate.write import provenance
 
 _KINDS = {
@@ -40,7 +40,7 @@ class Subject:
     path: str
     kind: str
     format: str
-    recording: recording.Recording | None = None
+    recording: recorded.Recording | None = None
     graph: str = ""
     training: str = ""
 
@@ -60,7 +60,7 @@ def find_subject(path: str | os.PathLike[str]) -> Subject:
     """
     path = os.path.abspath(path)
     if os.path.isfile(path) and path.endswith(".npz"):
-        return Subject(path=path, kind=RECORDED, format="recorded", recording=recording.load_recording(path))
+        return Subject(path=path, kind=RECORDED, format="recorded", recording=recorded.load_recording(path))
     found = detect.detect_format(path)
     if found.format is Format.TF2_SAVED_MODEL:
         migrated = provenance.read_record(found.path) is not None
@@ -101,7 +101,7 @@ def explore_subject(subject: Subject, name: str, work: str, options: CompareOpti
     }
     limits = options.limits
     told = isolation.run_job(
-        "migrate.verify.serving:describe",
+        "migrate.verify.runners.serving:describe",
         request,
         where=f"{name} {subject.path}",
         timeout=limits.timeout,

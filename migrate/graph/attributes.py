@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from tensorflow.core.framework import graph_pb2
-from tensorflow.python.framework import op_def_registry
 
+from migrate import tensorflow_private
 from migrate.model import Finding, Severity
 
 
@@ -28,7 +28,7 @@ def fit_attributes(graph_def: Any, producer_ops: Any) -> tuple[Any, tuple[Findin
     findings = []
     for nodes in (result.node, *(function.node_def for function in result.library.function)):
         for node in nodes:
-            op_def = op_def_registry.get(node.op)
+            op_def = tensorflow_private.find_op_def(node.op)
             if op_def is None:
                 continue
             known = {attr.name for attr in op_def.attr}

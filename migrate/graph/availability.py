@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from tensorflow.python.framework import kernels, op_def_registry
+from migrate import tensorflow_private
 
 # Where an op came from, by op name or name prefix (a trailing "*").
 _PROVIDERS = {
@@ -79,14 +79,12 @@ def _mentions_function(graph_def: Any, chosen: set[str]) -> bool:
 def _missing_reason(op: str) -> str:
     if op in PYTHON_OPS:
         return "it calls Python code that the model does not carry"
-    if op_def_registry.get(op) is None:
+    if tensorflow_private.find_op_def(op) is None:
         return "this TensorFlow has no such op"
     # Structural ops have no kernel: the runtime handles them itself.
     if op in _KERNELLESS:
         return ""
-    # TF has no public list of kernels; this C API wrapper (TF 2.21) reads the registry. FACTS: an op being
-    # registered does not mean that it can run (BoostedTreesBucketize has no kernel left).
-    if any(kernel.device_type in ("CPU", "DEFAULT") for kernel in kernels.get_registered_kernels_for_op(op).kernel):
+    if tensorflow_private.has_cpu_kernel(op):
         return ""
     return "the op is known, but its kernel is gone"
 

@@ -6,8 +6,7 @@ import re
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from tensorflow.python.framework import op_def_registry
-
+from migrate import tensorflow_private
 from migrate.graph import index as graph_index
 from migrate.graph import randomness, references, tables
 
@@ -38,7 +37,7 @@ _PASSING = frozenset({"Identity", "Switch", "Merge", "Enter", "Exit", "NextItera
 
 def is_stateful(op: str) -> bool:
     """Whether it matters when the op runs, as its OpDef says."""
-    op_def = op_def_registry.get(op)
+    op_def = tensorflow_private.find_op_def(op)
     return op_def is not None and op_def.is_stateful
 
 

@@ -10,7 +10,8 @@ from collections.abc import Container, Iterable
 from typing import Any
 
 from tensorflow.core.framework import types_pb2
-from tensorflow.python.framework import op_def_registry
+
+from migrate import tensorflow_private
 
 _REF_OFFSET = 100  # types.proto: DT_FLOAT_REF = DT_FLOAT + 100
 
@@ -121,7 +122,7 @@ def make_unique(name: str, taken: Container[str]) -> str:
 
 def is_registered(op: str) -> bool:
     """Whether this TensorFlow process knows the op."""
-    return op_def_registry.get(op) is not None
+    return tensorflow_private.find_op_def(op) is not None
 
 
 def dtype_name(dtype: int) -> str:
@@ -139,7 +140,7 @@ def is_ref(dtype: int) -> bool:
 
 def output_dtypes(node: Any) -> list[int]:
     """DataType of each output of a node, from its OpDef and attributes; [] for an unknown op."""
-    op_def = op_def_registry.get(node.op)
+    op_def = tensorflow_private.find_op_def(node.op)
     if op_def is None:
         return []
     defaults = {attr.name: attr.default_value for attr in op_def.attr if attr.HasField("default_value")}

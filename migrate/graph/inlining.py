@@ -18,8 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tensorflow.core.framework import attr_value_pb2, graph_pb2, node_def_pb2, types_pb2
-from tensorflow.python.framework import op_def_registry
 
+from migrate import tensorflow_private
 from migrate.graph import effects, function_library
 from migrate.graph import index as graph_index
 from migrate.graph.subgraph import Subgraph
@@ -258,7 +258,7 @@ class _Inliner:
         """Output argument -> the flat number of its first tensor."""
         if node.op in self._functions:
             return {arg.name: position for position, arg in enumerate(self._functions[node.op].signature.output_arg)}
-        op_def = op_def_registry.get(node.op)
+        op_def = tensorflow_private.find_op_def(node.op)
         if op_def is None:
             return {}
         ranges, position = {}, 0

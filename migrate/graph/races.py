@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tensorflow.python.framework import op_def_registry
-
+from migrate import tensorflow_private
 from migrate.graph import index as graph_index
 
 _VARIABLES = ("VarHandleOp", "VariableV2", "Variable")
@@ -48,5 +47,5 @@ def _writes(op: str, position: int, variable: str) -> bool:
     """Whether an op writes what it takes there: of resources all do but the reads, of references who asks for one."""
     if variable == "VarHandleOp":
         return op not in _READS
-    op_def = op_def_registry.get(op)
+    op_def = tensorflow_private.find_op_def(op)
     return op_def is not None and position < len(op_def.input_arg) and bool(op_def.input_arg[position].is_ref)

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from tensorflow.core.framework import types_pb2
-from tensorflow.python.framework import op_def_registry
 
+from migrate import tensorflow_private
 from migrate.graph import index as graph_index
 
 # Ref control flow op -> the op that does the same with a resource handle as a plain value.
@@ -93,7 +93,7 @@ def _forward(node: Any, edge: graph_index.TensorRef, alias: Alias) -> list[tuple
 
 def takes_reference(node: Any, position: int) -> bool:
     """Whether the op wants a reference, not a value, at that input."""
-    op_def = op_def_registry.get(node.op)
+    op_def = tensorflow_private.find_op_def(node.op)
     if op_def is None:
         return False
     at = 0

@@ -14,9 +14,8 @@ import dataclasses
 from typing import Any
 
 from tensorflow.core.framework import graph_pb2, node_def_pb2
-from tensorflow.python.framework import op_def_registry
 
-from migrate import errors
+from migrate import errors, tensorflow_private
 from migrate.graph import index as graph_index
 from migrate.graph import references
 from migrate.graph.subgraph import Subgraph
@@ -95,7 +94,7 @@ class _Conversion:
                 if ref in self._aliases
                 and references.takes_reference(node, position)
                 and node.op not in references.FORWARDING
-                and op_def_registry.get(_resource_op(node.op)) is None
+                and tensorflow_private.find_op_def(_resource_op(node.op)) is None
             }
         )
         if lost:
@@ -167,7 +166,7 @@ def _resource_op(op: str) -> str:
 
 def _turn_into_resource_op(node: Any) -> None:
     node.op = _resource_op(node.op)
-    op_def = op_def_registry.get(node.op)
+    op_def = tensorflow_private.find_op_def(node.op)
     known = {attr.name for attr in op_def.attr}
     if "dtype" in known and "T" in node.attr:
         node.attr["dtype"].CopyFrom(node.attr["T"])

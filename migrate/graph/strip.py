@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from tensorflow.core.framework import graph_pb2
-from tensorflow.python.framework import ops
 
+from migrate import tensorflow_private
 from migrate.graph import gradient_functions
 from migrate.model import Finding
 
@@ -33,7 +33,7 @@ def strip_placement(graph_def: Any) -> tuple[Any, tuple[Finding, ...]]:
             for name in _INTERNAL:
                 if name in node.attr:
                     del node.attr[name]
-            if _GRADIENT in node.attr and not _has_gradient(node.attr[_GRADIENT].s.decode()):
+            if _GRADIENT in node.attr and not tensorflow_private.has_python_gradient(node.attr[_GRADIENT].s.decode()):
                 # tf.function marks its calls so too; what it registered is the gradient of the function itself.
                 if node.op not in _CALLS:
                     lost[node.name] = node.attr[_GRADIENT].s.decode()
@@ -54,13 +54,3 @@ def strip_shapes(graph_def: Any) -> Any:
 
 def _library_nodes(graph_def: Any) -> list[Any]:
     return [node for function in graph_def.library.function for node in function.node_def]
-
-
-def _has_gradient(name: str) -> bool:
-    """Whether Python has a gradient of that name (tf.RegisterGradient)."""
-    try:
-        # TF has no public look-up; the registry is the one that tf.RegisterGradient fills (TF 2.21).
-        ops.gradient_registry.lookup(name)
-    except LookupError:
-        return False
-    return True

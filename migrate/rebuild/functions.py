@@ -7,8 +7,8 @@ dependencies: a TF1 graph states its order itself, and the added edges break v1 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -16,14 +16,11 @@ from migrate.graph import function_library, prepare, subgraph, tables
 from migrate.graph import index as graph_index
 from migrate.rebuild import gradients
 
-if TYPE_CHECKING:
-    from migrate.rebuild.state import State, VariantGraph
-
 
 def import_function(
-    state: State,
-    graph: VariantGraph,
     prepared: prepare.Prepared,
+    held: Mapping[str, tf.Tensor],
+    watched: Sequence[tf.Variable],
     feeds: Sequence[subgraph.Feed],
     fetches: Sequence[str],
     targets: Sequence[str] = (),
@@ -34,9 +31,9 @@ def import_function(
     Without fetches it returns one constant, so that the targets have something to precede.
 
     Args:
-      state: gives variables, tables and assets.
-      graph: the variant.
-      prepared: its part that computes fetches and targets.
+      prepared: the part of a variant's graph that computes fetches and targets.
+      held: state tensor in that graph -> the eager handle, or the asset's path, that takes its place.
+      watched: the variables among them, which a tape shall see.
       feeds: the arguments; a feed's shape is the argument's static shape.
       fetches: tensor names in the original graph.
       targets: op names that run too, before any result is returned.
@@ -44,7 +41,6 @@ def import_function(
     """
     cut = prepared.subgraph
     used = _used_nodes(cut.graph_def)
-    held = state.captures(graph, [node.name for node in cut.graph_def.node if _is_state(graph, node.name)])
 
     def body(*arguments: tf.Tensor) -> list[tf.Tensor]:
         # FuncGraph.capture: the only way to bring an eager handle in as a graph tensor, which
@@ -53,9 +49,8 @@ def import_function(
         replaced = {name: function_graph.capture(tensor) for name, tensor in sorted(held.items())}
         for feed, argument in zip(feeds, arguments, strict=True):
             replaced[cut.feeds[feed.tensor]] = argument
-        for spec in graph.variables.values():
-            if f"{spec.node}:0" in held and spec.name in state.variables:
-                function_graph.watch_variable(state.variables[spec.name])
+        for variable in watched:
+            function_graph.watch_variable(variable)
         wanted = [*(cut.fetches[name] for name in fetches), *(_op_name(cut.fetches[f"^{name}"]) for name in targets)]
         graph_def = _without_replaced(cut.graph_def, replaced, wanted)
         names = gradients.name_gradients(graph_def, prepared.gradients)
@@ -83,10 +78,6 @@ def import_function(
 
 def _spec(feed: subgraph.Feed, position: int) -> tf.TensorSpec:
     return tf.TensorSpec(feed.shape, feed.dtype, name=f"argument_{position}")
-
-
-def _is_state(graph: VariantGraph, name: str) -> bool:
-    return name in graph.variables or name in graph.tables or f"{name}:0" in graph.assets
 
 
 def _used_nodes(graph_def: Any) -> set[str]:
@@ -145,15 +136,13 @@ class LoadFunction:
     Traced on demand: the state that it touches may be made only after itself.
     """
 
-    def __init__(self, state: State, graph: VariantGraph, ops: Sequence[str]) -> None:
-        self._state, self._graph, self._ops = state, graph, tuple(ops)
+    def __init__(self, trace: Callable[[], Any]) -> None:
+        self._trace = trace
         self._traced: Any = None
 
     def trace(self) -> None:
         if self._traced is None:
-            where = f"{self._graph.variant.label}/{', '.join(self._ops)}"
-            prepared = self._state.prepare(self._graph, [], [f"^{op}" for op in self._ops], where)
-            self._traced = import_function(self._state, self._graph, prepared, [], [], targets=self._ops)
+            self._traced = self._trace()
 
     def __call__(self) -> None:
         self.trace()

@@ -14,9 +14,10 @@ from migrate.graph import effects, prepare
 from migrate.model import Finding, LegacyModel, Severity
 from migrate.options import RebuildOptions
 from migrate.readers import checkpoint
-from migrate.rebuild import functions, plan
+from migrate.rebuild import plan
 from migrate.rebuild.pieces import Piece, build_piece
-from migrate.rebuild.state import State, VariantGraph
+from migrate.rebuild.state import State
+from migrate.rebuild.variant_graph import VariantGraph
 
 _LOSSES = "regularization_losses"
 
@@ -215,7 +216,7 @@ def _build_losses(state: State, graph: VariantGraph) -> tuple[list[tuple[set[str
                 )
             )
             continue
-        traced = functions.import_function(state, graph, prepared, [], [name])
+        traced = state.import_function(graph, prepared, [], [name])
         nodes = {node.name for node in prepared.subgraph.graph_def.node}
         used = {spec.name for node, spec in graph.variables.items() if node in nodes}
         losses.append((used, _as_loss(traced)))

@@ -13,9 +13,10 @@ import tensorflow as tf
 from migrate.graph import index as graph_index
 from migrate.graph import prepare
 from migrate.model import Encoding, Finding, Signature, SignatureTensor
-from migrate.rebuild import encoding, functions
+from migrate.rebuild import encoding
 from migrate.rebuild.plan import UPDATE_OPS, PiecePlan, spell_identifier
-from migrate.rebuild.state import State, VariantGraph
+from migrate.rebuild.state import State
+from migrate.rebuild.variant_graph import VariantGraph
 
 DEFAULT_OUTPUT = "default"
 _KEYWORDS = frozenset({"inputs", "training", "return_endpoints", "self"})
@@ -33,8 +34,7 @@ class GraphCall:
 
     def trace(self, state: State) -> Any:
         """The concrete function."""
-        return functions.import_function(
-            state,
+        return state.import_function(
             self.graph,
             self.prepared,
             encoding.make_feeds(self.signature.inputs.values()),
@@ -197,7 +197,7 @@ def _plan_layout(state: State, graph: VariantGraph, signature: Signature) -> Lay
 def evaluate_default(state: State, graph: VariantGraph, tensor: str) -> Any:
     """The value that a PlaceholderWithDefault has unless it is fed, as numpy."""
     prepared = state.prepare(graph, [], [tensor], tensor)
-    function = functions.import_function(state, graph, prepared, [], [tensor])
+    function = state.import_function(graph, prepared, [], [tensor])
     value = tf.nest.flatten(function())[0].numpy()
     # A scalar string comes as bare bytes.
     return np.array(value, dtype=object) if isinstance(value, bytes) else value

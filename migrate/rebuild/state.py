@@ -8,31 +8,19 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from migrate import errors
-from migrate.graph import effects, prepare, removed_ops, subgraph
-from migrate.graph import index as graph_index
+from migrate.graph import removed_ops, subgraph
 from migrate.graph import tables as table_ops
-from migrate.model import GraphVariant, LegacyModel, VariableSpec
+from migrate.graph.prepare import Prepared, prepare_graph
+from migrate.model import LegacyModel, VariableSpec
 from migrate.readers import checkpoint
 from migrate.rebuild import functions
-
-
-class VariantGraph:
-    """A variant's graph, indexed once, with what TF1 would run on loading it."""
-
-    def __init__(self, variant: GraphVariant) -> None:
-        self.variant = variant
-        self.index = graph_index.GraphIndex(variant.graph_def)
-        loading = [f"^{name}" for name in (*variant.init_ops, *variant.table_initializers)]
-        self.load_ops = self.index.ancestors(loading)
-        self.variables = {spec.node: spec for spec in variant.variables}
-        self.tables = table_ops.find_tables(self.index, effects.find_writers(self.index, self.load_ops))
-        self.assets = {asset.tensor: asset for asset in variant.assets}
+from migrate.rebuild.variant_graph import VariantGraph
 
 
 class Table(tf.saved_model.experimental.TrackableResource):
@@ -47,7 +35,7 @@ class Table(tf.saved_model.experimental.TrackableResource):
         self._shared_name = shared_name
         self._creator = functions.import_creator(graph.index, spec.node, shared_name)
         self._fillers = [
-            functions.LoadFunction(store, graph, [name]) for name in ([] if spec.mutable else spec.initializers)
+            store.make_load_function(graph, [name]) for name in ([] if spec.mutable else spec.initializers)
         ]
         # Tables that the initialisation looks things up in must be filled first; filling twice is a no-op.
         self._needs: list[Table] = []
@@ -205,8 +193,8 @@ class State:
         feeds: list[subgraph.Feed],
         fetches: list[str],
         where: str,
-    ) -> prepare.Prepared:
-        prepared = prepare.prepare_graph(
+    ) -> Prepared:
+        prepared = prepare_graph(
             graph.index,
             feeds=feeds,
             fetches=fetches,
@@ -216,3 +204,31 @@ class State:
         )
         self.has_gradients |= bool(prepared.gradients)
         return prepared
+
+    def import_function(
+        self,
+        graph: VariantGraph,
+        prepared: Prepared,
+        feeds: Sequence[subgraph.Feed],
+        fetches: Sequence[str],
+        targets: Sequence[str] = (),
+        shapes: Sequence[Any] = (),
+    ) -> Any:
+        """`functions.import_function` over this state's variables, tables and assets."""
+        held = self.captures(graph, [node.name for node in prepared.subgraph.graph_def.node])
+        watched = [
+            self.variables[spec.name]
+            for spec in graph.variables.values()
+            if f"{spec.node}:0" in held and spec.name in self.variables
+        ]
+        return functions.import_function(prepared, held, watched, feeds, fetches, targets, shapes)
+
+    def make_load_function(self, graph: VariantGraph, ops: Sequence[str]) -> functions.LoadFunction:
+        """The function that runs `ops`, which TF1 runs on loading."""
+
+        def trace() -> Any:
+            where = f"{graph.variant.label}/{', '.join(ops)}"
+            prepared = self.prepare(graph, [], [f"^{op}" for op in ops], where)
+            return self.import_function(graph, prepared, [], [], targets=ops)
+
+        return functions.LoadFunction(trace)

@@ -7,7 +7,7 @@ import os
 
 from migrate.report import files, junit, page
 from migrate.report.summary import describe, describe_tolerance
-from migrate.verify.verdict import Verification
+from migrate.verdict import Verification
 
 _MOST_LINES = 20
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from migrate.outcome import Outcome, Status
-from migrate.verify.verdict import Verdict, Verification
+from migrate.verdict import Verdict, Verification
 
 # XML 1.0 has no way to spell these, not even escaped.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")

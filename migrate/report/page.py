@@ -8,7 +8,7 @@ from typing import Any
 
 from migrate.report import plots, style
 from migrate.report.summary import describe, describe_tolerance
-from migrate.verify.verdict import GRADIENTS, INFERENCE, OutputDiff, Statistics, Verdict, Verification
+from migrate.verdict import GRADIENTS, INFERENCE, OutputDiff, Statistics, Verdict, Verification
 
 _KINDS = {Verdict.PASS: "good", Verdict.FAIL: "bad", Verdict.NOTHING_COMPARED: "wait"}
 _HEADS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from migrate.verify.verdict import Statistics
+from migrate.verdict import Statistics
 
 _WIDTH, _HEIGHT = 300, 170
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 8, 10, 34

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from migrate.verify.verdict import OutputDiff, Verification
+from migrate.verdict import OutputDiff, Verification
 
 
 def describe(verification: Verification) -> str:

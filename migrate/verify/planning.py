@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from migrate.cases import Case
 from migrate.graph import randomness
-from migrate.graph.synthesis import synthesize_cases
+from migrate.inputs.calls import Call
+from migrate.inputs.cases import Case
+from migrate.inputs.synthesis import synthesize_cases
 from migrate.model import Signature
 from migrate.options import BATCH_SIZES
 from migrate.rebuild.module import Rebuilt
-from migrate.verify.calls import Call
 
 
 def plan_calls(rebuilt: Rebuilt, *, seed: int = 0) -> list[Call]:

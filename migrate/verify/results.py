@@ -29,8 +29,8 @@ class Results:
       unsteady: names of variables that it leaves otherwise each time, as far as it was made several times.
       trainable: names of the trainable variables, None where they cannot be told.
       gradients: call id -> "d output / d source" -> dense array; zeros where there is no path.
-      draws: (route, call id) -> output key -> [repeats, components], as `distribution.reduce_draw` makes them.
-      interface: signatures as `interface.describe_signature` spells them.
+      draws: (route, call id) -> output key -> [repeats, components], as `draws.reduce_draw` makes them.
+      interface: signatures as `signature_defs` describes them.
       notes: anything else that went wrong, one line each.
     """
 

@@ -1,18 +1,38 @@
-"""Signatures of any SavedModel as the interface level describes them. Parses files, runs nothing."""
+"""Signatures of any SavedModel as the interface level describes them. Parses files, runs nothing.
+
+A signature is described as JSON: {"tags", "signature", "method", "inputs": {key: {"dtype", "shape", "encoding",
+"optional"}}, "outputs": {...}}; inputs and outputs are None for what is callable but has no SignatureDef of its own;
+"left_out" says why a migration openly left a signature out.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from migrate.graph import index as graph_index
 from migrate.graph import shapes
-from migrate.model import Asset, GraphVariant, Signature
+from migrate.model import Asset, GraphVariant, Signature, SignatureTensor
 from migrate.readers import protos
 from migrate.readers.signatures import parse_signatures
-from migrate.verify.interface import describe_signature
+
+
+def describe_signature(tags: Sequence[str], signature: Signature) -> dict[str, Any]:
+    return {
+        "tags": list(tags),
+        "signature": signature.key,
+        "method": signature.method,
+        "inputs": {key: _describe_tensor(tensor) for key, tensor in signature.inputs.items()},
+        "outputs": {key: _describe_tensor(tensor) for key, tensor in signature.outputs.items()},
+    }
+
+
+def _describe_tensor(tensor: SignatureTensor) -> dict[str, Any]:
+    record = tensor.to_record()
+    # Names of tensors are no part of an interface.
+    return {name: record[name] for name in ("dtype", "shape", "encoding", "optional")}
 
 
 def describe_variants(variants: Iterable[GraphVariant]) -> list[dict[str, Any]]:

@@ -9,9 +9,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 # TF has no public way to write a fingerprint anew; the module is the one that `tf.saved_model.save` uses (TF 2.21).
-from tensorflow.python.saved_model import fingerprinting_utils
-
-from migrate import errors
+from migrate import errors, tensorflow_private
 from migrate.model import Encoding, SignatureTensor
 from migrate.rebuild.encoding import make_spec
 from migrate.rebuild.module import Rebuilt
@@ -39,7 +37,7 @@ def restore_signature_defs(directory: str, rebuilt: Rebuilt) -> None:
     fingerprint = os.path.join(directory, "fingerprint.pb")
     if os.path.exists(fingerprint):
         os.remove(fingerprint)
-    fingerprinting_utils.write_fingerprint(directory)
+    tensorflow_private.write_fingerprint(directory)
 
 
 def _restore_signature_def(definition: Any, piece: Piece) -> None:

@@ -10,7 +10,6 @@ from migrate import errors
 from migrate.graph import effects
 from migrate.graph import index as graph_index
 from migrate.model import Finding, Severity, VariableSpec
-from migrate.rebuild.functions import LoadFunction
 from migrate.rebuild.module import Rebuilt, find_uninitialized
 
 # Enough to keep the reader busy, little enough to bound the second copy of the values in memory.
@@ -132,4 +131,4 @@ def _run_loading(rebuilt: Rebuilt) -> None:
         made |= {node for node, spec in graph.tables.items() if spec.mutable and state.find_made_table(graph, node)}
         ops = effects.select_writers(graph.index, graph.load_ops, made)
         if ops:
-            LoadFunction(state, graph, ops)()
+            state.make_load_function(graph, ops)()

@@ -6,8 +6,8 @@ import functools
 
 import tensorflow as tf
 
-from migrate.verify import candidate
-from migrate.verify.calls import Call as PlannedCall
+from migrate.inputs.calls import Call as PlannedCall
+from migrate.verify.runners import candidate
 from migrate.write import provenance
 
 

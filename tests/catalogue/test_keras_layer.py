@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_hub as hub
 
-from migrate.verify import candidate
+from migrate.verify.runners import candidate
 
 from .loaded import spell_name, to_values
 from .truth import assert_same, load_truth

@@ -1,6 +1,6 @@
 """What genuine TensorFlow 1 recorded of the zoo, and how a value is held against it.
 
-The comparison is the tests' own: it must not share a mistake with `migrate.verify.compare`.
+The comparison is the tests' own: it must not share a mistake with `migrate.verify.judging.values`.
 """
 
 import dataclasses

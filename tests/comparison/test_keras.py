@@ -9,7 +9,7 @@ import tf_keras
 import migrate
 from migrate import errors
 from migrate.comparison import naming
-from migrate.verify.keras_file import find_keras_version
+from migrate.verify.runners.keras_file import find_keras_version
 
 from .keras_models import build
 

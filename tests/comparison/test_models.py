@@ -17,7 +17,7 @@ import migrate
 from migrate import errors
 from migrate.arrays import load_arrays, save_arrays
 from migrate.comparison import benchmark, bisection
-from migrate.verify.verdict import OutputDiff
+from migrate.verdict import OutputDiff
 
 ZOO = pathlib.Path(__file__).resolve().parents[2] / "testdata" / "zoo"
 MODEL = ZOO / "hub_image_batch_norm"

@@ -10,13 +10,13 @@ import subprocess
 import numpy as np
 import pytest
 
+from migrate.inputs import preview
+from migrate.inputs.calls import Call
 from migrate.outcome import Outcome, Status
 from migrate.report import comparison, page, plots, summary, write_reports
-from migrate.verify import preview
-from migrate.verify.calls import Call
-from migrate.verify.judgement import Criteria, compare_results
+from migrate.verify.judging.judgement import Criteria, compare_results
+from migrate.verify.judging.statistics import measure_floats
 from migrate.verify.results import Results
-from migrate.verify.statistics import measure_floats
 
 NASTY = "<script>alert('x')</script>"
 CHROMIUM = next(

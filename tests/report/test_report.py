@@ -8,7 +8,7 @@ import pytest
 from migrate.model import Finding, Severity
 from migrate.outcome import Outcome, Status
 from migrate.report import format_summary, write_reports
-from migrate.verify.verdict import OutputDiff, Verdict, Verification
+from migrate.verdict import OutputDiff, Verdict, Verification
 
 NASTY = "<script>alert('x')</script> & \"quoted\" \x00\x1b[31m ä\nsecond line"
 

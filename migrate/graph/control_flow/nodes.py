@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
-from tensorflow.python.framework import op_def_registry
+
+from migrate import tensorflow_private
 
 VARIANT = tf.variant.as_datatype_enum
 RESOURCE = tf.resource.as_datatype_enum
@@ -78,7 +79,7 @@ class Ops:
 
     def find(self, op: str) -> Any | None:
         """OpDef of `op`, None where today's TensorFlow does not know it."""
-        return self._functions.get(op) or op_def_registry.get(op)
+        return self._functions.get(op) or tensorflow_private.find_op_def(op)
 
     def is_stateful(self, node: Node) -> bool:
         definition = self.find(node.kind)

@@ -14,8 +14,8 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.core.framework import node_def_pb2
-from tensorflow.python.framework import op_def_registry
 
+from migrate import tensorflow_private
 from migrate.graph import index as graph_index
 from migrate.graph.removed_ops.context import RemovedOp, RewriteContext
 
@@ -168,7 +168,7 @@ def _free_prefix(name: str, names: Sequence[str]) -> str:
 
 def _output_names(node: Any) -> list[str]:
     """ "output_arg:index" of each output, as function bodies spell it; [] for an op that is not registered."""
-    op_def = op_def_registry.get(node.op)
+    op_def = tensorflow_private.find_op_def(node.op)
     names: list[str] = []
     for arg in op_def.output_arg if op_def is not None else ():
         if arg.type_list_attr:

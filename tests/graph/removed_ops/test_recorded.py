@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from migrate.readers import read_model
-from migrate.verify.baseline import LoadedVariant, join_parts
+from migrate.verify.runners.baseline import LoadedVariant, join_parts
 from tests.catalogue.truth import codec
 
 TESTDATA = pathlib.Path(__file__).resolve().parents[3] / "testdata"

@@ -1,0 +1,373 @@
+"""Results of two sides -> Verification. Whoever ran them: the verify stage, migrate-compare, a recording."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from migrate.options import Tolerance
+from migrate.verdict import EMPTY_BATCH, GRADIENTS, INFERENCE, TRAINING, OutputDiff, Verification, judge
+from migrate.verify.judging import distribution
+from migrate.verify.judging.diagnosis import find_swap
+from migrate.verify.judging.values import compare_values
+from migrate.verify.results import Results
+
+_DIGITS = 300
+# Only so many outputs carry the pairs that a plot needs: a record is read by people and by CI.
+_MOST_SAMPLES = 24
+_MOST_NOTES = 8
+LOSSES, VARIABLES, UPDATE = "regularization_losses", "variables", "update"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Criteria:
+    """What counts as equal.
+
+    Attributes:
+      tolerance: of floats.
+      tolerances: by output, as "output" or "signature/output", shell wildcards allowed; the first match counts.
+      gradient_tolerance: of gradients: sums over the batch, in another order.
+      same_argmax: a row whose largest element is another one fails, however small the difference.
+      strict: what the baseline could not run fails.
+      trainable: whether both sides must train the same variables.
+      error_rate: chance that a random output of unchanged distribution is called different.
+    """
+
+    tolerance: Tolerance = dataclasses.field(default_factory=Tolerance)
+    tolerances: Mapping[str, Tolerance] = dataclasses.field(default_factory=dict)
+    gradient_tolerance: Tolerance = dataclasses.field(default_factory=lambda: Tolerance(relative=1e-4, absolute=1e-5))
+    same_argmax: bool = False
+    strict: bool = False
+    trainable: bool = False
+    error_rate: float = 1e-3
+
+    def find_tolerance(self, where: str, output: str) -> Tolerance:
+        """Of one output of the call "tags/signature/case"."""
+        spellings = (output, f"{parse_signature(where)}/{output}")
+        for pattern, tolerance in self.tolerances.items():
+            if pattern in spellings or any(fnmatch.fnmatchcase(text, pattern) for text in spellings):
+                return tolerance
+        return self.tolerance
+
+
+def parse_signature(where: str) -> str:
+    """The signature key of a call id "tags/signature/case"."""
+    return where.partition("/")[2].rpartition("/")[0]
+
+
+def compare_results(
+    baseline: Results,
+    candidate: Results,
+    criteria: Criteria,
+    *,
+    random: frozenset[tuple[str, str]] = frozenset(),
+    unsteady: frozenset[tuple[str, str]] = frozenset(),
+    interface: Iterable[OutputDiff] = (),
+    level: str = TRAINING,
+) -> Verification:
+    """Judges all answers of the candidate against the baseline's.
+
+    Args:
+      baseline, candidate: answers to the same calls.
+      criteria: what counts as equal.
+      random: (call id, output key) of outputs in which the baseline differs from itself.
+      unsteady: of outputs in which the candidate differs from itself and the baseline does not.
+      interface: what was found of the two interfaces.
+      level: how far the comparison was to go.
+    """
+    diffs: list[OutputDiff] = list(interface)
+    # What the baseline cannot do either is no fault of the candidate; it is said to be not compared.
+    unable = {_find_subject(note) for note in baseline.notes}
+    problems: list[str] = [note for note in candidate.notes if _find_subject(note) not in unable]
+    expected = choose_answers(baseline)
+    refused = [
+        f"{call}: {reason}"
+        for call, reason in _choose_refusals(baseline, expected)
+        if not call.endswith(f"/{EMPTY_BATCH}")
+    ] + baseline.notes
+    if baseline.losses is not None and candidate.losses is None:
+        refused.append(f"{LOSSES}: the candidate's cannot be asked for")
+    if baseline.updates is not None and candidate.updates is None:
+        refused.append(f"{UPDATE}: the candidate cannot be asked for its variables after a training call")
+    for (route, call), outputs in candidate.outputs.items():
+        if call in expected:
+            drawn = _draws_of(baseline, call), candidate.draws.get((route, call), {})
+            diffs.extend(_compare_call(call, route, expected[call], outputs, criteria, random, unsteady, drawn))
+    for (route, call), reason in candidate.refusals.items():
+        if call in expected:
+            problems.append(f"{call} ({route}): {reason[:_DIGITS]}")
+    answered = {call for _, call in candidate.outputs} | {call for _, call in candidate.refusals}
+    problems.extend(f"{call}: the candidate did not answer" for call in expected if call not in answered)
+    diffs.extend(_compare_losses(baseline, candidate, criteria, problems))
+    diffs.extend(_compare_variables(baseline, candidate, criteria, refused))
+    diffs.extend(_compare_updates(baseline, candidate, criteria))
+    diffs.extend(_compare_gradients(baseline, candidate, criteria, problems))
+    if criteria.trainable and baseline.trainable is not None and candidate.trainable is not None:
+        problems.extend(_compare_trainable(baseline.trainable, candidate.trainable))
+    return judge(
+        _limit_samples(diffs),
+        tuple(refused),
+        tuple(problems),
+        strict=criteria.strict,
+        notes=(*_describe_random(diffs, criteria), *_note_flips(diffs), *_note_empty(baseline)),
+        level=level,
+    )
+
+
+def _find_subject(note: str) -> str:
+    """Of a runner's note "call: no gradients: reason" or "updates: reason" what comes before the reason."""
+    parts = note.replace(" in the original", "").replace(" of the original", "").split(": ")
+    return ": ".join(parts[: 2 if "/" in parts[0] else 1])
+
+
+def choose_answers(baseline: Results) -> dict[str, dict[str, Any]]:
+    """Call id -> outputs of a side that acts as baseline: the session's, else the callable's, else the signature's."""
+    found: dict[str, dict[str, Any]] = {}
+    for (_, call), outputs in baseline.outputs.items():
+        found.setdefault(call, outputs)
+    return found
+
+
+def _choose_refusals(baseline: Results, answered: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(call, reason) for (_, call), reason in baseline.refusals.items() if call not in answered]
+
+
+def _draws_of(results: Results, call: str) -> dict[str, Any]:
+    return next((draws for (_, name), draws in results.draws.items() if name == call), {})
+
+
+def _compare_call(
+    call: str,
+    route: str,
+    expected: Mapping[str, Any],
+    outputs: Mapping[str, Any],
+    criteria: Criteria,
+    random: frozenset[tuple[str, str]],
+    unsteady: frozenset[tuple[str, str]],
+    drawn: tuple[Mapping[str, Any], Mapping[str, Any]],
+) -> list[OutputDiff]:
+    diffs = []
+    for key in dict.fromkeys((*expected, *outputs)):
+        if key not in outputs or key not in expected:
+            side = "the candidate lacks it" if key not in outputs else "the baseline does not have it"
+            diffs.append(OutputDiff(where=call, route=route, output=key, equal=False, message=side))
+            continue
+        diff = compare_values(
+            expected[key],
+            outputs[key],
+            where=call,
+            route=route,
+            output=key,
+            tolerance=criteria.find_tolerance(call, key),
+            random=(call, key) in random,
+        )
+        if diff.random and diff.equal and key in drawn[0] and key in drawn[1]:
+            diff = _compare_draws(diff, drawn[0][key], drawn[1][key], criteria.error_rate)
+        if criteria.same_argmax and diff.equal and diff.statistics and diff.statistics.argmax_flips:
+            diff = dataclasses.replace(diff, equal=False, message=_describe_flips(diff))
+        swap = "" if diff.equal else find_swap(key, outputs[key], expected)
+        diff = _explain(diff, swap) if swap else diff
+        if not diff.equal and (call, key) in unsteady:
+            diff = _explain(diff, "the candidate's is random, it differs from call to call; the baseline's does not")
+        diffs.append(diff)
+    return diffs
+
+
+def _describe_flips(diff: OutputDiff) -> str:
+    assert diff.statistics is not None
+    return (
+        f"within tolerance, but {diff.statistics.argmax_flips} rows have another largest element, first "
+        f"{diff.statistics.first_flip}"
+    )
+
+
+def _compare_draws(diff: OutputDiff, baseline: Any, candidate: Any, error_rate: float) -> OutputDiff:
+    found = distribution.compare_draws(baseline, candidate)
+    same = found.p_value >= error_rate
+    message = (
+        ""
+        if same
+        else (
+            f"random, and drawn from another distribution: the {found.component} has mean {found.baseline_mean:.6g} "
+            f"in {len(baseline)} draws of the baseline and {found.candidate_mean:.6g} in {len(candidate)} of the "
+            f"candidate (Kolmogorov-Smirnov D {found.statistic:.3g}, corrected p {found.p_value:.2g} < {error_rate:g})"
+        )
+    )
+    draws = min(len(baseline), len(candidate))
+    return dataclasses.replace(diff, equal=same, message=message, p_value=found.p_value, draws=draws)
+
+
+def _describe_random(diffs: list[OutputDiff], criteria: Criteria) -> tuple[str, ...]:
+    tested = sorted({(diff.where, diff.output) for diff in diffs if diff.random and diff.p_value is not None})
+    loose = sorted({(d.where, d.output) for d in diffs if d.random and d.p_value is None})
+    notes = []
+    if tested:
+        notes.append(
+            f"{len(tested)} outputs are random and were compared in distribution, not exactly (two-sample "
+            f"Kolmogorov-Smirnov, error rate {criteria.error_rate:g} for each): {_list_places(tested)}"
+        )
+    if loose:
+        notes.append(
+            f"{len(loose)} outputs differ from run to run of the baseline: only their dtype and rank were compared: "
+            f"{_list_places(loose)}"
+        )
+    values = [diff for diff in diffs if diff.level != "interface"]
+    if values and all(diff.random for diff in values):
+        notes.append("nothing was compared exactly: every output is random")
+    return tuple(notes)
+
+
+def _note_flips(diffs: list[OutputDiff]) -> list[str]:
+    """Equal numbers may well be another answer."""
+    exact = [diff for diff in diffs if diff.equal and not diff.random and diff.level == INFERENCE]
+    flipped = [diff for diff in exact if diff.statistics and diff.statistics.argmax_flips]
+    return [f"{diff.where}/{diff.output} ({diff.route}): {_describe_flips(diff)}" for diff in flipped[:_MOST_NOTES]]
+
+
+def _note_empty(baseline: Results) -> list[str]:
+    places = sorted({call.rpartition("/")[0] for _, call in baseline.refusals if call.endswith(f"/{EMPTY_BATCH}")})
+    return [f"the baseline takes no batch without rows: {', '.join(places[:4])}"] if places else []
+
+
+def _list_places(places: list[tuple[str, str]]) -> str:
+    named = ", ".join(f"{where}/{output}" for where, output in places[:4])
+    return named + (f" and {len(places) - 4} more" if len(places) > 4 else "")
+
+
+def _compare_losses(baseline: Results, candidate: Results, criteria: Criteria, problems: list[str]) -> list[OutputDiff]:
+    if baseline.losses is None or candidate.losses is None:
+        return []
+    if len(baseline.losses) != len(candidate.losses):
+        problems.append(
+            f"the baseline has {len(baseline.losses)} regularization losses, the candidate {len(candidate.losses)}"
+        )
+        return []
+    return [
+        compare_values(
+            old,
+            new,
+            where=LOSSES,
+            route="callable",
+            output=str(position),
+            tolerance=criteria.tolerance,
+            level=TRAINING,
+        )
+        for position, (old, new) in enumerate(zip(baseline.losses, candidate.losses, strict=True))
+    ]
+
+
+def _compare_variables(
+    baseline: Results, candidate: Results, criteria: Criteria, refused: list[str]
+) -> list[OutputDiff]:
+    """By name, as loaded: a weight may matter in no call that was made."""
+    if not baseline.variables or candidate.variables is None:
+        return []
+    shared = [name for name in baseline.variables if name in candidate.variables]
+    if len(shared) < len(baseline.variables):
+        count = len(baseline.variables)
+        refused.append(f"{VARIABLES}: {count - len(shared)} of {count} have no namesake in the candidate")
+    return [
+        compare_values(
+            baseline.variables[name],
+            candidate.variables[name],
+            where=VARIABLES,
+            route="callable",
+            output=name,
+            tolerance=criteria.tolerance,
+            level=TRAINING,
+        )
+        for name in shared
+    ]
+
+
+def _compare_updates(baseline: Results, candidate: Results, criteria: Criteria) -> list[OutputDiff]:
+    if baseline.updates is None or candidate.updates is None:
+        return []
+    diffs = []
+    for name, value in baseline.updates.items():
+        if name not in candidate.updates:
+            continue
+        diff = compare_values(
+            value,
+            candidate.updates[name],
+            where=UPDATE,
+            route="callable",
+            output=name,
+            tolerance=criteria.tolerance,
+            # A statistic of random activations: its value proves nothing.
+            random=name in baseline.unsteady,
+            level=TRAINING,
+        )
+        if name in candidate.unmoved and name not in baseline.unmoved:
+            diff = _explain(dataclasses.replace(diff, equal=False), "the training call does not move it")
+        diffs.append(diff)
+    return diffs
+
+
+def _explain(diff: OutputDiff, reason: str) -> OutputDiff:
+    return dataclasses.replace(diff, message=f"{diff.message} ({reason})" if diff.message else reason)
+
+
+def _compare_gradients(
+    baseline: Results, candidate: Results, criteria: Criteria, problems: list[str]
+) -> list[OutputDiff]:
+    diffs = []
+    for call, expected in baseline.gradients.items():
+        found = candidate.gradients.get(call)
+        if found is None:
+            problems.append(f"{call}: the candidate gave no gradients")
+            continue
+        for name, value in expected.items():
+            names: dict[str, Any] = {"where": call, "route": "callable", "output": name, "level": GRADIENTS}
+            if name not in found:
+                diffs.append(OutputDiff(**names, equal=False, message="the candidate lacks this gradient"))
+            else:
+                diffs.append(compare_values(value, found[name], tolerance=criteria.gradient_tolerance, **names))
+    return diffs
+
+
+def _compare_trainable(baseline: list[str], candidate: list[str]) -> list[str]:
+    lost, new = sorted(set(baseline) - set(candidate)), sorted(set(candidate) - set(baseline))
+    found = [f"trains no longer: {', '.join(lost)}"] if lost else []
+    return found + ([f"trains now, and did not: {', '.join(new)}"] if new else [])
+
+
+def find_random(
+    first: Results, second: Results, drawn: Iterable[Iterable[str]], tolerance: Tolerance
+) -> frozenset[tuple[str, str]]:
+    """(call id, output key) of outputs that a generator reaches and in which, in any call, two runs differ."""
+    again = choose_answers(second)
+    differing = []
+    for call, key in calls_of(first, drawn):
+        value = choose_answers(first)[call][key]
+        if call not in again or key not in again[call]:
+            continue
+        diff = compare_values(value, again[call][key], where=call, route="", output=key, tolerance=tolerance)
+        if not diff.equal:
+            differing.append([call.rpartition("/")[0], key])
+    return frozenset(calls_of(first, differing))
+
+
+def calls_of(results: Results, places: Iterable[Iterable[str]]) -> list[tuple[str, str]]:
+    """(call id, output key) of every call of the outputs (tags/signature, output key)."""
+    wanted = {tuple(place) for place in places}
+    return [
+        (call, key)
+        for call, outputs in choose_answers(results).items()
+        for key in outputs
+        if (call.rpartition("/")[0], key) in wanted
+    ]
+
+
+def _limit_samples(diffs: list[OutputDiff]) -> tuple[OutputDiff, ...]:
+    """Differing outputs keep their plot first."""
+    carrying = [i for i, diff in enumerate(diffs) if diff.statistics and diff.statistics.sample]
+    kept = set(sorted(carrying, key=lambda i: (diffs[i].equal, diffs[i].level != INFERENCE, i))[:_MOST_SAMPLES])
+    return tuple(
+        dataclasses.replace(diff, statistics=dataclasses.replace(diff.statistics, sample=()))
+        if diff.statistics and i not in kept
+        else diff
+        for i, diff in enumerate(diffs)
+    )

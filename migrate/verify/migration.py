@@ -1,0 +1,72 @@
+"""The verify stage: a migrated model against its original, on the calls that were planned while it was built."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from typing import Any
+
+from migrate.options import MigrateOptions
+from migrate.verdict import Verification
+from migrate.verify.judging import tolerances
+from migrate.verify.judging.judgement import Criteria
+from migrate.verify.pair import Pair, compare_pair
+from migrate.verify.runners.request import RunRequest
+from migrate.verify.runners.side import MIGRATED, SESSION, Side
+
+
+def verify_migration(
+    source: str,
+    written: str,
+    work: str,
+    extras: dict[str, Any],
+    options: MigrateOptions,
+) -> Verification:
+    """Runs both sides on the calls saved in `work`/calls.
+
+    Args:
+      source: the original.
+      written: the migrated model; a copy of it is run, from a folder from which no relative path leads back.
+      work: scratch folder.
+      extras: what `planning.plan_extras` planned.
+      options: limits, tolerance, custom ops.
+
+    Raises:
+      JobError: a side crashed or hung.
+    """
+    copy = os.path.join(work, "candidate")
+    shutil.copytree(written, copy)
+    updates = extras["updates"]
+    common = RunRequest(
+        path=source,
+        calls=os.path.join(work, "calls"),
+        results=os.path.join(work, "baseline"),
+        op_library=options.op_library,
+        losses=extras["losses"] is not None,
+        loss_tags=tuple(extras["losses"] or ()),
+        update_call=updates["call"] if updates else "",
+    )
+    pair = Pair(
+        baseline=Side(kind=SESSION, request=common, label=f"baseline {source}"),
+        candidate=Side(
+            kind=MIGRATED,
+            request=dataclasses.replace(common, path=copy, results=os.path.join(work, "answers"), losses=True),
+            label=f"candidate of {source}",
+        ),
+        random=tuple((place, key) for place, key in extras["random"]),
+        racy=tuple((place, key) for place, key in extras["racy"]),
+    )
+    beside = tolerances.find_file(source)
+    criteria = Criteria(
+        tolerance=options.tolerance,
+        tolerances=tolerances.load_tolerances(beside) if beside else {},
+        strict=options.verify == "strict",
+    )
+    verification, _, _ = compare_pair(pair, criteria, options.limits)
+    shutil.rmtree(copy, ignore_errors=True)
+    listed = tuple(
+        {"output": pattern, **dataclasses.asdict(tolerance), "source": beside}
+        for pattern, tolerance in criteria.tolerances.items()
+    )
+    return dataclasses.replace(verification, inputs=tuple(extras["inputs"]), tolerances=listed)

@@ -1,0 +1,106 @@
+"""Baseline and candidate: both are run, what they answered is judged, and run again where randomness is suspected."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from migrate import isolation
+from migrate.options import Limits
+from migrate.verdict import EMPTY_BATCH, Verification
+from migrate.verify.judging.interface import compare_interfaces
+from migrate.verify.judging.judgement import Criteria, calls_of, compare_results, find_random
+from migrate.verify.results import Results
+from migrate.verify.runners.side import Side, run_side
+
+# (call id, output key) of outputs.
+Places = frozenset[tuple[str, str]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two sides and what is known of their outputs.
+
+    Attributes:
+      baseline, candidate: a Side, or Results that are known already.
+      random: (tags/signature, output key) of outputs that a random number generator reaches.
+      racy: of outputs that TF1 computed before or after a write, as it happened.
+      interface: signatures of both that are compared; None for all that the runners find.
+    """
+
+    baseline: Side | Results
+    candidate: Side | Results
+    random: tuple[tuple[str, str], ...] = ()
+    racy: tuple[tuple[str, str], ...] = ()
+    interface: tuple[list[dict[str, Any]], list[dict[str, Any]]] | None = None
+
+
+def compare_pair(
+    pair: Pair, criteria: Criteria, limits: Limits, *, level: str = "training"
+) -> tuple[Verification, Results, Results]:
+    """Runs what is not known yet and judges it.
+
+    Only a difference makes it worth asking whether the baseline agrees with itself. Each call is then made again and
+    again, since a seeded generator starts every session alike; what differs is drawn many times on both sides.
+
+    Raises:
+      JobError: a side crashed or hung.
+    """
+    try:
+        baseline = run_side(pair.baseline, limits)
+    except isolation.JobError as error:
+        if error.state != "died":
+            raise
+        # Some kernels of old die of a batch without rows: that is nothing that a candidate must do, too.
+        pair = dataclasses.replace(pair, baseline=_skip_empty(pair.baseline), candidate=_skip_empty(pair.candidate))
+        baseline = run_side(pair.baseline, limits)
+    candidate = run_side(pair.candidate, limits)
+    signatures = pair.interface or (baseline.interface, candidate.interface)
+    # Agreeing lines of an interface say nothing in the record of a whole zoo.
+    interface = [diff for diff in compare_interfaces(*signatures) if not diff.equal]
+
+    def judge(random: Places, unsteady: Places) -> Verification:
+        return compare_results(
+            baseline, candidate, criteria, random=random, unsteady=unsteady, interface=interface, level=level
+        )
+
+    verification = judge(frozenset(), frozenset())
+    if all(diff.equal for diff in verification.diffs) or not (pair.random or pair.racy):
+        return verification, baseline, candidate
+    random, baseline.unsteady = _find_random(pair.baseline, baseline, pair.random, criteria, limits)
+    if random and isinstance(pair.baseline, Side) and isinstance(pair.candidate, Side):
+        calls = tuple(sorted({call for call, _ in random}))
+        for side, results in ((pair.baseline, baseline), (pair.candidate, candidate)):
+            drawn = _change(side, draw_calls=calls, results=f"{side.request.results}_draws")
+            results.draws = run_side(drawn, limits).draws
+    loose = random | frozenset(calls_of(baseline, pair.racy))
+    verification = judge(loose, frozenset())
+    suspects = frozenset(calls_of(candidate, pair.random)) - loose
+    if any((diff.where, diff.output) in suspects for diff in verification.diffs if not diff.equal):
+        # Only the message gains by it: a steady output that became random differs anyway.
+        unsteady, _ = _find_random(pair.candidate, candidate, pair.random, criteria, limits)
+        verification = judge(loose, unsteady - random)
+    return verification, baseline, candidate
+
+
+def _find_random(
+    side: Side | Results, first: Results, suspects: tuple[tuple[str, str], ...], criteria: Criteria, limits: Limits
+) -> tuple[Places, list[str]]:
+    """Suspected outputs in which a side differs from itself, and variables that training leaves otherwise each time;
+    a recording's cannot be told."""
+    if not suspects or not isinstance(side, Side):
+        return frozenset(), []
+    folder = f"{side.request.results}_again"
+    again = run_side(_change(side, repeat=True, update_call=side.request.update_call, results=folder), limits)
+    return find_random(first, again, suspects, criteria.tolerance), again.unsteady
+
+
+def _skip_empty(side: Side | Results) -> Side | Results:
+    if isinstance(side, Results):
+        return side
+    return dataclasses.replace(side, request=dataclasses.replace(side.request, skip=(EMPTY_BATCH,)))
+
+
+def _change(side: Side, **changes: Any) -> Side:
+    plain: dict[str, Any] = {"losses": False, "variables": False, "update_call": "", "gradient_calls": ()}
+    return dataclasses.replace(side, request=dataclasses.replace(side.request, **(plain | changes)))

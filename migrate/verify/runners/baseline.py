@@ -1,0 +1,275 @@
+"""Runs the original in a TF1 session, from its own files, with none of the rebuilder's code.
+
+The graph comes from `tf.compat.v1.train.import_meta_graph`, the values from TF1's Saver, as in TF1's loader and
+in hub.Module; only what neither does (a hub module's assets, several init ops) is done here. Ops that this
+TensorFlow cannot run are the exception: `graph.removed_ops` replaces them, and the outcome says so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import variable_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from migrate.arrays import RaggedValue, SparseValue
+from migrate.graph import loadable, removed_ops
+from migrate.graph.index import GraphIndex, is_registered
+from migrate.inputs import calls as call_files
+from migrate.model import Encoding, GraphVariant, LegacyModel, SignatureTensor
+from migrate.readers import protos, read_model
+from migrate.verify import results as result_files
+from migrate.verify.draws import draw_outputs
+from migrate.verify.runners.gradients import session_gradients
+from migrate.verify.runners.request import RunRequest
+from migrate.verify.signature_defs import describe_variants
+
+# A dropped unit may well be kept a second time: a few draws tell.
+_REPEATS = 3
+
+
+def run(request: dict[str, Any]) -> dict[str, Any]:
+    """Job: runs a RunRequest."""
+    wish = RunRequest.from_json(request)
+    for path in wish.op_library:
+        tf.load_op_library(path)
+    tf.compat.v1.disable_eager_execution()
+    model = read_model(wish.path)
+    planned = call_files.load_calls(wish.calls, wish.skip)
+    found = result_files.Results(interface=describe_variants(model.variants))
+    for variant in model.variants:
+        wanted = [call for call in planned if call.tags == variant.tags]
+        if wanted:
+            _run_variant(model, variant, wanted, found, wish)
+    if wish.losses:
+        _run_losses(model, _variant(model, wish.loss_tags), found, variables=wish.variables)
+    if wish.update_call:
+        call = next(call for call in planned if call.id == wish.update_call)
+        _run_updates(model, _variant(model, call.tags), call, found, _REPEATS if wish.repeat else 0)
+    os.makedirs(wish.results, exist_ok=True)
+    found.save(wish.results)
+    return {}
+
+
+def _variant(model: LegacyModel, tags: tuple[str, ...]) -> GraphVariant:
+    return next(variant for variant in model.variants if variant.tags == tags)
+
+
+class LoadedVariant:
+    """A variant in a fresh TF1 session."""
+
+    def __init__(self, model: LegacyModel, variant: GraphVariant, signatures: Collection[str] = ()) -> None:
+        self.graph = tf.Graph()
+        self.variant = variant
+        with self.graph.as_default():
+            # Placing only what runs: a kernel that is gone matters to the signatures that need it alone.
+            config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
+            config.graph_options.place_pruned_graph = True
+            self.session = tf.compat.v1.Session(graph=self.graph, config=config)
+            saver = tf.compat.v1.train.import_meta_graph(_runnable_part(model, variant, signatures), clear_devices=True)
+            self._restore(model, saver)
+            feeds = {asset.tensor: asset.path for asset in variant.assets}
+            index = GraphIndex(variant.graph_def)
+            for op in loadable.find_runnable(index, (*variant.init_ops, *self._hub_initializers())):
+                self.session.run(self.graph.get_operation_by_name(op), feeds)
+
+    def _restore(self, model: LegacyModel, saver: Any) -> None:
+        if model.checkpoint is None:
+            return
+        if saver is None and tf.compat.v1.global_variables():
+            # A hub module has no SaverDef: hub.Module restored by variable name and slice.
+            saver = tf.compat.v1.train.Saver(tf.compat.v1.global_variables())
+        if saver is not None:
+            saver.restore(self.session, model.checkpoint)
+
+    def _hub_initializers(self) -> tuple[str, ...]:
+        return () if self.variant.init_ops else self.variant.table_initializers
+
+    def make_feeds(self, inputs: Mapping[str, SignatureTensor], values: Mapping[str, Any]) -> dict[str, Any]:
+        """feed_dict by tensor name; a feed that the pruned graph has no use for is left out."""
+        present = {operation.name for operation in self.graph.get_operations()}
+        feeds: dict[str, Any] = {}
+        for key, value in values.items():
+            for name, part in zip(inputs[key].tensor_names, split_value(value), strict=True):
+                if name.split(":")[0] in present:
+                    feeds[name] = part
+        return feeds
+
+    def close(self) -> None:
+        self.session.close()
+
+
+def _meta_graph(model: LegacyModel, variant: GraphVariant) -> meta_graph_pb2.MetaGraphDef:
+    proto = protos.parse_saved_model(model.source.path)
+    for meta_graph in proto.meta_graphs:
+        if tuple(sorted(set(meta_graph.meta_info_def.tags))) == variant.tags:
+            # The importer warns by version and cannot parse all that were written ("0.12.head").
+            meta_graph.meta_info_def.tensorflow_version = ""
+            for node in meta_graph.graph_def.node:
+                # Colocation names what clear_devices has unplaced; it cannot change a value.
+                if "_class" in node.attr:
+                    del node.attr["_class"]
+            context = removed_ops.make_context(GraphIndex(variant.graph_def), variant, model.checkpoint)
+            runnable, replaced = removed_ops.replace_removed_ops(meta_graph.graph_def, context)
+            meta_graph.graph_def.CopyFrom(runnable)
+            if replaced and _SAVEABLES in meta_graph.collection_def:
+                # It names the handles of resources that are constants now; the SaverDef does without it.
+                del meta_graph.collection_def[_SAVEABLES]
+            return meta_graph
+    raise AssertionError("the variant comes from this proto")
+
+
+def _runnable_part(
+    model: LegacyModel, variant: GraphVariant, signatures: Collection[str]
+) -> meta_graph_pb2.MetaGraphDef:
+    """The MetaGraph; where this TensorFlow does not know one of its ops, what `signatures` need of it.
+
+    TF's importer refuses a graph for any unknown op, a session would have run what does not need it.
+    """
+    meta_graph = _meta_graph(model, variant)
+    functions = {function.signature.name for function in meta_graph.graph_def.library.function}
+    if all(is_registered(node.op) or node.op in functions for node in meta_graph.graph_def.node):
+        return meta_graph
+    loadable.cut_fed_nodes(meta_graph.graph_def, variant)
+    called = [variant.signatures[key] for key in signatures]
+    outputs = [name for s in called for t in s.outputs.values() for name in t.tensor_names]
+    index = GraphIndex(meta_graph.graph_def)
+    ops = [*loadable.find_runnable(index, (*variant.init_ops, *variant.table_initializers)), variant.restore_op]
+    losses = [str(name) for name in variant.collections.get("regularization_losses", ())]
+    saver = meta_graph.saver_def
+    files = [saver.save_tensor_name, saver.filename_tensor_name]
+    wanted = [name.split(":")[0] for name in (*outputs, *ops, *losses, *files, *_variable_parts(meta_graph)) if name]
+    pruned = tf.compat.v1.graph_util.extract_sub_graph(meta_graph.graph_def, list(dict.fromkeys(wanted)))
+    meta_graph.graph_def.CopyFrom(pruned)
+    for key in [key for key in meta_graph.collection_def if key not in _STATE_COLLECTIONS]:
+        del meta_graph.collection_def[key]
+    return meta_graph
+
+
+_SAVEABLES = "saveable_objects"
+_STATE_COLLECTIONS = ("variables", "trainable_variables")
+
+
+def _variable_parts(meta_graph: meta_graph_pb2.MetaGraphDef) -> list[str]:
+    """The nodes that TF1's Variable objects hold on to."""
+    names: list[str] = []
+    for data in meta_graph.collection_def["variables"].bytes_list.value:
+        definition = variable_pb2.VariableDef()
+        definition.ParseFromString(data)
+        parts = (definition.variable_name, definition.initializer_name, definition.snapshot_name)
+        names.extend((*parts, definition.initial_value_name))
+    return names
+
+
+def _run_variant(
+    model: LegacyModel,
+    variant: GraphVariant,
+    wanted: list[call_files.Call],
+    found: result_files.Results,
+    wish: RunRequest,
+) -> None:
+    try:
+        loaded = LoadedVariant(model, variant)
+    except Exception as error:
+        for call in wanted:
+            found.refusals["", call.id] = f"the original does not load: {result_files.first_line(error)}"
+        return
+    with loaded.graph.as_default():
+        for call in wanted:
+            signature = variant.signatures[call.signature]
+            feeds = loaded.make_feeds(signature.inputs, call.inputs)
+            fetches = {key: list(tensor.tensor_names) for key, tensor in signature.outputs.items()}
+
+            def answer(fetches: Any = fetches, feeds: Any = feeds, outputs: Any = signature.outputs) -> dict[str, Any]:
+                fetched = loaded.session.run(fetches, feeds)
+                return {key: join_parts(outputs[key], parts) for key, parts in fetched.items()}
+
+            try:
+                for _ in range(_REPEATS if wish.repeat else 0):
+                    answer()
+                found.outputs["", call.id] = answer()
+                if call.id in wish.draw_calls:
+                    found.draws["", call.id] = draw_outputs(answer, wish.draws, wish.draw_seconds)
+                if call.id in wish.gradient_calls:
+                    found.gradients[call.id] = session_gradients(loaded, signature, feeds)
+            except Exception as error:
+                if ("", call.id) in found.outputs:
+                    found.notes.append(f"{call.id}: no gradients in the original: {result_files.first_line(error)}")
+                else:
+                    found.refusals["", call.id] = result_files.first_line(error)
+    loaded.close()
+
+
+def split_value(value: Any) -> list[Any]:
+    """Components in the order of SignatureTensor.components."""
+    if isinstance(value, SparseValue):
+        return [value.values, value.indices, value.dense_shape]
+    if isinstance(value, RaggedValue):
+        return [value.flat_values, *value.row_splits]
+    return [value]
+
+
+def join_parts(tensor: SignatureTensor, parts: list[Any]) -> Any:
+    """A fetched value as verification holds it."""
+    if tensor.encoding is Encoding.SPARSE:
+        return SparseValue(values=as_array(parts[0]), indices=parts[1], dense_shape=parts[2])
+    if tensor.encoding is Encoding.RAGGED:
+        return RaggedValue(flat_values=as_array(parts[0]), row_splits=tuple(parts[1:]))
+    return as_array(parts[0])
+
+
+def as_array(value: Any) -> np.ndarray:
+    """A fetched tensor as an array; a scalar string comes as bare bytes."""
+    if isinstance(value, bytes | str):
+        array = np.empty((), dtype=object)
+        array[()] = value if isinstance(value, bytes) else value.encode()
+        return array
+    return np.asarray(value)
+
+
+def _run_losses(model: LegacyModel, variant: GraphVariant, found: result_files.Results, *, variables: bool) -> None:
+    names = [str(name) for name in variant.collections.get("regularization_losses", ())]
+    try:
+        loaded = LoadedVariant(model, variant)
+        with loaded.graph.as_default():
+            found.trainable = [variable.op.name for variable in tf.compat.v1.trainable_variables()]
+            found.losses = [as_array(loaded.session.run(name)) for name in names]
+            if variables:
+                found.variables = _read(loaded, {v.op.name: v for v in tf.compat.v1.global_variables()})
+        loaded.close()
+    except Exception as error:
+        found.notes.append(f"regularization losses of the original: {result_files.first_line(error)}")
+
+
+def _read(loaded: LoadedVariant, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: as_array(value) for name, value in loaded.session.run(dict(variables)).items()}
+
+
+def _run_updates(
+    model: LegacyModel, variant: GraphVariant, call: call_files.Call, found: result_files.Results, repeats: int
+) -> None:
+    """Outputs and UPDATE_OPS once, then every variable; `repeats` times more from the same start."""
+    signature = variant.signatures[call.signature]
+    updates = [str(name).split(":")[0] for name in variant.collections.get("update_ops", ())]
+    try:
+        loaded = LoadedVariant(model, variant, [signature.key])
+        with loaded.graph.as_default():
+            operations = [loaded.graph.get_operation_by_name(name) for name in dict.fromkeys(updates)]
+            outputs = [tensor.name for tensor in signature.outputs.values()]
+            variables = {variable.op.name: variable for variable in tf.compat.v1.global_variables()}
+            feeds = loaded.make_feeds(signature.inputs, call.inputs)
+            before = _read(loaded, variables)
+            runs: list[dict[str, np.ndarray]] = []
+            for _ in range(1 + repeats):
+                for name, variable in variables.items() if runs else ():
+                    variable.load(before[name], loaded.session)
+                loaded.session.run([outputs, operations], feeds)
+                runs.append(_read(loaded, variables))
+        found.record_updates(before, runs)
+        loaded.close()
+    except Exception as error:
+        found.notes.append(f"updates of the original: {result_files.first_line(error)}")

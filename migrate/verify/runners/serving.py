@@ -1,0 +1,160 @@
+"""Runs any TF2 SavedModel, and any Keras file: signatures, and the training mode where there is one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from migrate.inputs import calls as call_files
+from migrate.verify import results as result_files
+from migrate.verify.draws import draw_outputs
+from migrate.verify.runners.candidate import to_value
+from migrate.verify.runners.gradients import tape_gradients
+from migrate.verify.runners.keras_file import LoadedKerasFile
+from migrate.verify.runners.request import Names, RunRequest
+from migrate.verify.runners.servable import TRAINING_TAGS, LoadedSavedModel, Servable
+from migrate.verify.signature_defs import describe_signature, read_variants
+
+_SIGNATURE, _CALLABLE = "signature", "callable"
+_REPEATS = 3
+
+
+def run(request: dict[str, Any]) -> dict[str, Any]:
+    """Job: runs a RunRequest on a TF2 SavedModel."""
+    wish = RunRequest.from_json(request)
+    variants = read_variants(wish.path)
+    interface = [describe_signature(v.tags, signature) for v in variants for signature in v.signatures.values()]
+    return _run(wish, LoadedSavedModel, result_files.Results(interface=interface))
+
+
+def run_keras_file(request: dict[str, Any]) -> dict[str, Any]:
+    """Job: runs a RunRequest on a Keras file."""
+    return _run(RunRequest.from_json(request), LoadedKerasFile, result_files.Results())
+
+
+def describe(request: dict[str, Any]) -> dict[str, Any]:
+    """Job: {"path", "is_keras_file", "exported": folder for a Keras file's SavedModel, "op_library"}; returns
+    {"training": key of the signature that has a training mode, or ""}.
+
+    Raises:
+      CorruptModelError, UnknownFormatError: Keras cannot load the file.
+    """
+    for path in request["op_library"]:
+        tf.load_op_library(path)
+    if request["is_keras_file"]:
+        model = LoadedKerasFile(request["path"])
+        model.export(request["exported"])
+        return {"training": model.training_signature}
+    try:
+        return {"training": LoadedSavedModel(request["path"]).training_signature}
+    except Exception:  # Loading runs the model's own code; what does not load is told by the run.
+        return {"training": ""}
+
+
+def _run(
+    wish: RunRequest, load: type[LoadedSavedModel | LoadedKerasFile], found: result_files.Results
+) -> dict[str, Any]:
+    for path in wish.op_library:
+        tf.load_op_library(path)
+    planned = call_files.load_calls(wish.calls, wish.skip)
+    try:
+        loaded: Servable = load(wish.path)
+    except Exception as error:  # Loading runs the model's own code, which raises what it likes.
+        for call in planned:
+            found.refusals[_route(call), call.id] = f"the model does not load: {result_files.first_line(error)}"
+        found.save(_make_folder(wish.results))
+        return {}
+    trains = any(_route(call) == _CALLABLE for call in planned)
+    initial = {name: v.read_value() for name, v in loaded.variables.items() if hasattr(v, "assign")} if trains else {}
+    for call in planned:
+        _restore(loaded, initial)
+        _run_call(loaded, call, found, wish)
+    _restore(loaded, initial)
+    if wish.losses:
+        found.losses = loaded.compute_losses()
+        found.trainable = loaded.trainable
+    if wish.variables:
+        found.variables = {name: to_value(variable.read_value()) for name, variable in loaded.variables.items()}
+    if wish.update_call:
+        _run_update(loaded, next(call for call in planned if call.id == wish.update_call), initial, found, wish)
+    found.save(_make_folder(wish.results))
+    return {}
+
+
+def _make_folder(path: str) -> str:
+    os.makedirs(path, exist_ok=True)
+    return path
+
+
+def _route(call: call_files.Call) -> str:
+    return _CALLABLE if call.tags == TRAINING_TAGS else _SIGNATURE
+
+
+def _restore(loaded: Servable, initial: Mapping[str, Any]) -> None:
+    """A training call moves averages: the next call starts where the model does."""
+    for name, value in initial.items():
+        loaded.variables[name].assign(value)
+
+
+def _run_call(loaded: Servable, call: call_files.Call, found: result_files.Results, wish: RunRequest) -> None:
+    route, names = _route(call), wish.names
+
+    def compute(inputs: Mapping[str, Any]) -> dict[str, Any]:
+        own = {names.inputs.get(key, key): value for key, value in inputs.items()}
+        if route == _CALLABLE:
+            outputs = loaded.compute_training(own)
+        else:
+            outputs = loaded.compute(names.signature or call.signature, own)
+        return {names.outputs.get(key, key): value for key, value in outputs.items()}
+
+    try:
+        inputs = _convert(loaded, call, names)
+
+        def answer() -> dict[str, Any]:
+            return {key: to_value(value) for key, value in compute(inputs).items()}
+
+        for _ in range(_REPEATS if wish.repeat else 0):
+            answer()
+        found.outputs[route, call.id] = answer()
+        if call.id in wish.draw_calls:
+            found.draws[route, call.id] = draw_outputs(answer, wish.draws, wish.draw_seconds)
+        if call.id in wish.gradient_calls:
+            found.gradients[call.id] = tape_gradients(compute, inputs, loaded.variables)
+    except Exception as error:  # A refusal of these inputs, of whatever type, is a result.
+        found.record_failure(route, call.id, error)
+
+
+def _convert(loaded: Servable, call: call_files.Call, names: Names) -> dict[str, Any]:
+    """The call's inputs as tensors, by the call's keys."""
+    own = {names.inputs.get(key, key): value for key, value in call.inputs.items()}
+    converted = loaded.convert(names.signature or call.signature, own)
+    return {key: converted[names.inputs.get(key, key)] for key in call.inputs}
+
+
+def _run_update(
+    loaded: Servable,
+    call: call_files.Call,
+    initial: Mapping[str, Any],
+    found: result_files.Results,
+    wish: RunRequest,
+) -> None:
+    if not loaded.training_signature or call.tags != TRAINING_TAGS:
+        return
+
+    def read() -> dict[str, Any]:
+        return {name: to_value(variable.read_value()) for name, variable in loaded.variables.items()}
+
+    try:
+        inputs = _convert(loaded, call, wish.names)
+        own = {wish.names.inputs.get(key, key): value for key, value in inputs.items()}
+        before, runs = read(), []
+        for _ in range(1 + (_REPEATS if wish.repeat else 0)):
+            _restore(loaded, initial)
+            loaded.compute_training(own)
+            runs.append(read())
+        found.record_updates(before, runs)
+    except Exception as error:  # As in _run_call: told as a note, the outputs are compared all the same.
+        found.notes.append(f"updates: {result_files.first_line(error)}")

@@ -1,0 +1,81 @@
+"""One round of a benchmark: loads a model of any kind and times one call again and again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from migrate.inputs import calls as call_files
+from migrate.readers import read_model
+from migrate.verify.runners.baseline import LoadedVariant
+from migrate.verify.runners.candidate import call_piece, call_signature, find_piece, has_signature, to_tensor
+from migrate.verify.runners.keras_file import LoadedKerasFile
+from migrate.verify.runners.request import Names
+from migrate.verify.runners.servable import TRAINING_TAGS
+from migrate.verify.runners.side import KERAS, MIGRATED, SESSION
+from migrate.write import provenance
+
+
+def run(request: dict[str, Any]) -> dict[str, Any]:
+    """Job: {"path", "kind", "calls": folder, "call": id, "repeats", "warmups", "op_library": [paths], "names": of a
+    Keras file}; returns {"seconds": one for each repeat}. Feeding and fetching count, loading and tracing do not."""
+    for path in request["op_library"]:
+        tf.load_op_library(path)
+    call = next(call for call in call_files.load_calls(request["calls"]) if call.id == request["call"])
+    if request["kind"] == KERAS:
+        answer = _prepare_keras_file(request["path"], call, Names(**request["names"]))
+    else:
+        prepare = _prepare_session if request["kind"] == SESSION else _prepare_function
+        answer = prepare(request["path"], request["kind"], call)
+    for _ in range(request["warmups"]):
+        answer()
+    seconds = []
+    for _ in range(request["repeats"]):
+        started = time.perf_counter()
+        answer()
+        seconds.append(time.perf_counter() - started)
+    return {"seconds": seconds}
+
+
+def _prepare_session(path: str, _: str, call: call_files.Call) -> Callable[[], Any]:
+    tf.compat.v1.disable_eager_execution()
+    model = read_model(path)
+    variant = next(variant for variant in model.variants if variant.tags == call.tags)
+    signature = variant.signatures[call.signature]
+    loaded = LoadedVariant(model, variant)
+    feeds = loaded.make_feeds(signature.inputs, call.inputs)
+    fetches = [list(tensor.tensor_names) for tensor in signature.outputs.values()]
+    return lambda: loaded.session.run(fetches, feeds)
+
+
+def _prepare_function(path: str, kind: str, call: call_files.Call) -> Callable[[], Any]:
+    loaded = tf.saved_model.load(path)
+    if kind == MIGRATED:
+        record = provenance.read_record(path)
+        assert record is not None
+        piece, training = find_piece(record, call)
+        assert piece is not None
+        if has_signature(piece, call):
+            return lambda: _wait(call_signature(loaded, piece, call.inputs))
+        return lambda: _wait(call_piece(loaded, piece, call.inputs, training=training))
+    function = loaded.signatures[call.signature]
+    specs = function.structured_input_signature[1]
+    return lambda: _wait(
+        function(**{key: to_tensor(value, {"dtype": specs[key].dtype}) for key, value in call.inputs.items()})
+    )
+
+
+def _prepare_keras_file(path: str, call: call_files.Call, names: Names) -> Callable[[], Any]:
+    loaded = LoadedKerasFile(path)
+    inputs = loaded.convert("", {names.inputs.get(key, key): value for key, value in call.inputs.items()})
+    if call.tags == TRAINING_TAGS:
+        return lambda: _wait(loaded.compute_training(inputs))
+    return lambda: _wait(loaded.compute("", inputs))
+
+
+def _wait(outputs: dict[str, Any]) -> list[Any]:
+    """The values, as a session gives them."""
+    return [tensor.numpy() for value in outputs.values() for tensor in tf.nest.flatten(value, expand_composites=True)]
