@@ -74,6 +74,7 @@ class MigrateOptions:
       tolerance: of the verification.
       limits: for each stage's process.
       seed: of the synthesised inputs.
+      dump_graphs: folder for the graph of each call as each pass leaves it, "" for none.
     """
 
     overwrite: bool = False
@@ -83,6 +84,7 @@ class MigrateOptions:
     tolerance: Tolerance = dataclasses.field(default_factory=Tolerance)
     limits: Limits = dataclasses.field(default_factory=Limits)
     seed: int = 0
+    dump_graphs: str = ""
 
     def __post_init__(self) -> None:
         if self.verify not in VERIFY_MODES:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import shutil
 import tempfile
@@ -148,6 +149,7 @@ def _build(source: str, staged: str, work: str, options: MigrateOptions, progres
         "op_library": list(options.op_library),
         "verify": options.verify != "none",
         "seed": options.seed,
+        "dump_graphs": os.path.abspath(options.dump_graphs) if options.dump_graphs else "",
     }
     try:
         result = isolation.run_job("migrate.pipeline:build", request, where=source, **_limits(options.limits))
@@ -169,7 +171,7 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
     import tensorflow as tf  # only the isolated process loads TensorFlow
 
     from migrate import readers
-    from migrate.graph import removed_ops
+    from migrate.graph import dumping, removed_ops
     from migrate.inputs import calls, preview
     from migrate.rebuild import module
     from migrate.verify import planning
@@ -191,7 +193,9 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
         chosen[name] = None if chosen[name] is None else tuple(chosen[name])
     options = RebuildOptions(**chosen)
     enter("rebuild")
-    rebuilt = module.rebuild_model(model, options, digest)
+    dumps = request["dump_graphs"]
+    observer = functools.partial(dumping.make_observer, dumps) if dumps else None
+    rebuilt = module.rebuild_model(model, options, digest, observer)
     enter("write")
     written = writer.write_model(rebuilt, request["staged"])
     findings = (*rebuilt.findings, *written.findings)

@@ -8,7 +8,7 @@ import sys
 from absl import flags
 
 from compat.code import scan
-from migrate.cli import program as common
+from migrate.cli import program
 
 
 def define_flags() -> None:
@@ -19,14 +19,14 @@ def define_flags() -> None:
 
 def main() -> int:
     """Exit codes: 0 all files were read, 1 one was not, 2 the call is wrong."""
-    reports = list(scan.scan_source(common.require_flag("source"), write=flags.FLAGS.write))
+    reports = list(scan.scan_source(program.require_flag("source"), write=flags.FLAGS.write))
     if flags.FLAGS.format == "json":
         print(json.dumps([report.to_record() for report in reports if report.usages or report.error], indent=1))
     else:
         for report in reports:
             _print_report(report)
         _print_summary(reports)
-    return common.FAILED if any(report.error for report in reports) else common.OK
+    return program.FAILED if any(report.error for report in reports) else program.OK
 
 
 def _print_report(report: scan.FileReport) -> None:
@@ -51,4 +51,4 @@ def _print_summary(reports: list[scan.FileReport]) -> None:
 
 def run() -> None:
     define_flags()
-    common.run_program(main)
+    program.run_program(main)

@@ -7,7 +7,7 @@ import os
 from absl import flags
 
 from migrate import comparison, errors
-from migrate.cli import program as common
+from migrate.cli import program
 from migrate.options import BATCH_SIZES, LEVELS, CompareOptions, Limits, Tolerance
 from migrate.report import comparison as reports
 from migrate.verdict import Verdict
@@ -51,7 +51,7 @@ def define_flags() -> None:
 
 
 def main() -> int:
-    baseline, candidate = common.require_flag("baseline"), common.require_flag("candidate")
+    baseline, candidate = program.require_flag("baseline"), program.require_flag("candidate")
     values = flags.FLAGS
     memory = values.memory_limit_gb
     options = CompareOptions(
@@ -79,7 +79,7 @@ def main() -> int:
     if values.report:
         reports.write_report(values.report, baseline, candidate, verification)
         print(f"report: {os.path.splitext(values.report)[0]}.html")
-    return common.OK if verification.verdict is Verdict.PASS else common.FAILED
+    return program.OK if verification.verdict is Verdict.PASS else program.FAILED
 
 
 def _parse_tolerances(given: list[str], path: str) -> dict[str, Tolerance]:
@@ -105,7 +105,7 @@ def _parse_sizes(texts: list[str]) -> tuple[int, ...]:
 
 def run() -> None:
     define_flags()
-    common.run_program(main)
+    program.run_program(main)
 
 
 if __name__ == "__main__":

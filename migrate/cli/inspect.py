@@ -7,7 +7,7 @@ import json
 from absl import flags
 
 from migrate import inspection
-from migrate.cli import program as common
+from migrate.cli import program
 
 
 def define_flags() -> None:
@@ -16,17 +16,17 @@ def define_flags() -> None:
 
 
 def main() -> int:
-    found = inspection.inspect_model(common.require_flag("source"))
+    found = inspection.inspect_model(program.require_flag("source"))
     if flags.FLAGS.format == "json":
         print(json.dumps(found.to_record(), indent=1))
     else:
         print(found.to_text())
-    return common.OK
+    return program.OK
 
 
 def run() -> None:
     define_flags()
-    common.run_program(main)
+    program.run_program(main)
 
 
 if __name__ == "__main__":

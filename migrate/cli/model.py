@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 from absl import flags
 
 from migrate import pipeline
-from migrate.cli import program as common
+from migrate.cli import program
 from migrate.outcome import Outcome
 
 
 def define_flags() -> None:
     flags.DEFINE_string("source", None, "Path of the legacy model.")
     flags.DEFINE_string("dest", None, "Folder to write.")
-    common.define_migration_flags()
+    flags.DEFINE_string("dump_graphs", "", "Folder for the graph of each call as each pass leaves it (for debugging).")
+    program.define_migration_flags()
 
 
 def main() -> int:
-    source, dest = common.require_flag("source"), common.require_flag("dest")
-    outcome = pipeline.migrate_model(source, dest, common.parse_migration_flags())
+    source, dest = program.require_flag("source"), program.require_flag("dest")
+    options = dataclasses.replace(program.parse_migration_flags(), dump_graphs=flags.FLAGS.dump_graphs)
+    outcome = pipeline.migrate_model(source, dest, options)
     print_outcome(outcome)
-    return common.OK if outcome.status.is_good else common.FAILED
+    return program.OK if outcome.status.is_good else program.FAILED
 
 
 def print_outcome(outcome: Outcome) -> None:
@@ -46,7 +49,7 @@ def print_outcome(outcome: Outcome) -> None:
 
 def run() -> None:
     define_flags()
-    common.run_program(main)
+    program.run_program(main)
 
 
 if __name__ == "__main__":

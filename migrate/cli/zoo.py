@@ -9,7 +9,7 @@ import tqdm
 from absl import flags
 
 from migrate import zoo
-from migrate.cli import program as common
+from migrate.cli import program
 from migrate.options import ZooOptions
 from migrate.outcome import Outcome
 from migrate.report import format_summary
@@ -24,7 +24,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("resume", False, "Go on with an earlier run: what it settled is not done again.")
     flags.DEFINE_string("report_dir", "", "Folder of the reports (default: <dest>/_migration).")
     # A model may hang as its original does (a queue that nothing fills); the others must not wait for ever.
-    common.define_migration_flags(timeout=_TIMEOUT)
+    program.define_migration_flags(timeout=_TIMEOUT)
 
 
 class _Bar:
@@ -53,13 +53,13 @@ class _Bar:
 
 
 def main() -> int:
-    source, dest = common.require_flag("source"), common.require_flag("dest")
+    source, dest = program.require_flag("source"), program.require_flag("dest")
     values = flags.FLAGS
     options = ZooOptions(
         jobs=values.jobs,
         resume=values.resume,
         report_dir=values.report_dir,
-        migrate=common.parse_migration_flags(),
+        migrate=program.parse_migration_flags(),
     )
     started = time.monotonic()
     bar = _Bar()
@@ -69,12 +69,12 @@ def main() -> int:
         bar.close()
     print(format_summary(report.summary, time.monotonic() - started))
     print(f"report: {os.path.join(report.report_dir, 'report.html')}")
-    return common.OK if report.is_good else common.FAILED
+    return program.OK if report.is_good else program.FAILED
 
 
 def run() -> None:
     define_flags()
-    common.run_program(main)
+    program.run_program(main)
 
 
 if __name__ == "__main__":

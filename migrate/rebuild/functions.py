@@ -18,7 +18,7 @@ from migrate.rebuild import gradients
 
 
 def import_function(
-    prepared: prepare.Prepared,
+    prepared: prepare.Cut,
     held: Mapping[str, tf.Tensor],
     watched: Sequence[tf.Variable],
     feeds: Sequence[subgraph.Feed],

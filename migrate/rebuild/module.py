@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -60,13 +60,19 @@ class Rebuilt:
     findings: tuple[Finding, ...]
 
 
-def rebuild_model(model: LegacyModel, options: RebuildOptions, digest: str) -> Rebuilt:
+def rebuild_model(
+    model: LegacyModel,
+    options: RebuildOptions,
+    digest: str,
+    make_observer: Callable[[str], prepare.Observer] | None = None,
+) -> Rebuilt:
     """Rebuilds every signature of every variant.
 
     Args:
       model: what a reader gave.
       options: the user's choices.
       digest: of the source.
+      make_observer: gives, for a call, what is shown its graph after each pass.
 
     Raises:
       BlockedError: signatures need what this TensorFlow lacks; all are named at once.
@@ -78,6 +84,7 @@ def rebuild_model(model: LegacyModel, options: RebuildOptions, digest: str) -> R
         model=model,
         digest=digest,
         trainable=_choose_trainable(model, chosen, options),
+        make_observer=make_observer,
         entries=checkpoint.parse_entries(model.checkpoint),
     )
     _make_global_variables(state, graphs, chosen)

@@ -29,7 +29,7 @@ class GraphCall:
     graph: VariantGraph
     signature: Signature
     outputs: Mapping[str, SignatureTensor]
-    prepared: prepare.Prepared
+    prepared: prepare.Cut
     targets: tuple[str, ...]
 
     def trace(self, state: State) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -16,7 +16,7 @@ import tensorflow as tf
 from migrate import errors
 from migrate.graph import removed_ops, subgraph
 from migrate.graph import tables as table_ops
-from migrate.graph.prepare import Prepared, prepare_graph
+from migrate.graph.prepare import Cut, Observer, prepare_graph
 from migrate.model import LegacyModel, VariableSpec
 from migrate.readers import checkpoint
 from migrate.rebuild import functions
@@ -81,12 +81,14 @@ class State:
       model: the legacy model.
       digest: of the source; makes names of shared resources unique among models.
       trainable: names of variables that train.
+      make_observer: gives, for a call, what is shown its graph after each pass.
       has_gradients: whether a function that was prepared has gradients of its author's own.
     """
 
     model: LegacyModel
     digest: str
     trainable: frozenset[str]
+    make_observer: Callable[[str], Observer] | None = None
     variables: dict[str, tf.Variable] = dataclasses.field(default_factory=dict)
     specs: dict[str, VariableSpec] = dataclasses.field(default_factory=dict)
     tables: dict[str, Table] = dataclasses.field(default_factory=dict)
@@ -193,7 +195,7 @@ class State:
         feeds: list[subgraph.Feed],
         fetches: list[str],
         where: str,
-    ) -> Prepared:
+    ) -> Cut:
         prepared = prepare_graph(
             graph.index,
             feeds=feeds,
@@ -201,6 +203,7 @@ class State:
             producer_ops=graph.variant.producer_ops,
             where=where,
             state=removed_ops.make_context(graph.index, graph.variant, self.model.checkpoint),
+            observe=self.make_observer(where) if self.make_observer is not None else None,
         )
         self.has_gradients |= bool(prepared.gradients)
         return prepared
@@ -208,7 +211,7 @@ class State:
     def import_function(
         self,
         graph: VariantGraph,
-        prepared: Prepared,
+        prepared: Cut,
         feeds: Sequence[subgraph.Feed],
         fetches: Sequence[str],
         targets: Sequence[str] = (),

@@ -11,8 +11,7 @@ import pytest
 import tensorflow as tf
 
 from migrate.arrays import load_arrays, make_bytes_array, save_arrays
-
-from .test_forms import field
+from tests.inputs.test_forms import field
 
 
 class Model(tf.Module):
