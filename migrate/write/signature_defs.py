@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
-# TF has no public way to write a fingerprint anew; the module is the one that `tf.saved_model.save` uses (TF 2.21).
-from migrate import errors, tensorflow_private
+from migrate import errors
 from migrate.model import Encoding, SignatureTensor
 from migrate.rebuild.encoding import make_spec
-from migrate.rebuild.module import Rebuilt
 from migrate.rebuild.pieces import Piece
 
 
-def restore_signature_defs(directory: str, rebuilt: Rebuilt) -> None:
-    """Edits saved_model.pb of a fresh save in place and renews fingerprint.pb.
+def restore_signature_defs(meta_graph: Any, pieces: Iterable[Piece], where: str) -> None:
+    """Edits the MetaGraphDef of a fresh save in place.
 
     Raises:
       WriteError: the save lacks a signature that was asked for.
     """
-    path = os.path.join(directory, "saved_model.pb")
-    saved_model = saved_model_pb2.SavedModel()
-    with open(path, "rb") as file:
-        saved_model.ParseFromString(file.read())
-    meta_graph = saved_model.meta_graphs[0]
-    for piece in rebuilt.pieces:
+    for piece in pieces:
         key = piece.plan.serving_key
         if key not in meta_graph.signature_def:
-            raise errors.WriteError(f"the saved model lacks the signature {key!r}", where=directory)
+            raise errors.WriteError(f"the saved model lacks the signature {key!r}", where=where)
         _restore_signature_def(meta_graph.signature_def[key], piece)
-    with open(path, "wb") as file:
-        file.write(saved_model.SerializeToString(deterministic=True))
-    fingerprint = os.path.join(directory, "fingerprint.pb")
-    if os.path.exists(fingerprint):
-        os.remove(fingerprint)
-    tensorflow_private.write_fingerprint(directory)
 
 
 def _restore_signature_def(definition: Any, piece: Piece) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
-from migrate import errors
+from migrate import errors, tensorflow_private
 from migrate.model import Finding
 from migrate.rebuild.module import Rebuilt
-from migrate.write import provenance, signature_defs, values
+from migrate.write import portable, provenance, signature_defs, values
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +40,27 @@ def write_model(rebuilt: Rebuilt, directory: str) -> Written:
         raise errors.WriteError(
             f"TensorFlow refuses to save the rebuilt model: {type(error).__name__}: {error}", where=directory
         ) from error
-    signature_defs.restore_signature_defs(directory, rebuilt)
+    _edit_saved_model(rebuilt, directory)
     _copy_extra_assets(rebuilt.state.model.source.path, directory)
     provenance.write_attachments(directory, rebuilt.state.model)
     return Written(path=directory, findings=findings)
+
+
+def _edit_saved_model(rebuilt: Rebuilt, directory: str) -> None:
+    """What a save cannot spell is put into saved_model.pb, and what only newer TensorFlows know is taken out."""
+    path = os.path.join(directory, "saved_model.pb")
+    saved_model = saved_model_pb2.SavedModel()
+    with open(path, "rb") as file:
+        saved_model.ParseFromString(file.read())
+    (meta_graph,) = saved_model.meta_graphs
+    signature_defs.restore_signature_defs(meta_graph, rebuilt.pieces, directory)
+    portable.make_portable(meta_graph)
+    with open(path, "wb") as file:
+        file.write(saved_model.SerializeToString(deterministic=True))
+    # The fingerprint is one of the file as it was.
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(os.path.join(directory, "fingerprint.pb"))
+    tensorflow_private.write_fingerprint(directory)
 
 
 def _save_options(rebuilt: Rebuilt) -> Any:
