@@ -14,7 +14,10 @@ ZOO = pathlib.Path(__file__).resolve().parents[2] / "testdata" / "zoo"
 
 META_GRAPH = """
 graph_def {
-  node { name: 'v' op: 'VarHandleOp' attr { key: 'debug_name' value { s: 'v/' } } attr { key: 'dtype' value { type: DT_FLOAT } } }
+  node {
+    name: 'v' op: 'VarHandleOp'
+    attr { key: 'debug_name' value { s: 'v/' } } attr { key: 'dtype' value { type: DT_FLOAT } }
+  }
   node { name: 'a' op: 'NoOp' }
   node { name: 'd' op: 'DisableCopyOnRead' input: 'v' input: '^a' }
   node { name: 'e' op: 'DisableCopyOnRead' input: 'v' input: '^d' }
