@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 
 from migrate import errors
@@ -74,6 +75,7 @@ class MigrateOptions:
       tolerance: of the verification.
       limits: for each stage's process.
       seed: of the synthesised inputs.
+      target_tensorflow: oldest TensorFlow, "2.8", that must be able to load the result; "" for any.
       dump_graphs: folder for the graph of each call as each pass leaves it, "" for none.
     """
 
@@ -84,12 +86,19 @@ class MigrateOptions:
     tolerance: Tolerance = dataclasses.field(default_factory=Tolerance)
     limits: Limits = dataclasses.field(default_factory=Limits)
     seed: int = 0
+    target_tensorflow: str = ""
     dump_graphs: str = ""
 
     def __post_init__(self) -> None:
         if self.verify not in VERIFY_MODES:
             raise errors.UsageError(
                 f"verify is {self.verify!r}", where="--verify", hint=f"one of {', '.join(VERIFY_MODES)}"
+            )
+        if self.target_tensorflow and not re.fullmatch(r"2\.\d+(\.\d+)?", self.target_tensorflow):
+            raise errors.UsageError(
+                f"{self.target_tensorflow!r} is no version of TensorFlow 2",
+                where="--target_tensorflow",
+                hint="2.8, say",
             )
 
 

@@ -149,6 +149,7 @@ def _build(source: str, staged: str, work: str, options: MigrateOptions, progres
         "op_library": list(options.op_library),
         "verify": options.verify != "none",
         "seed": options.seed,
+        "target_tensorflow": options.target_tensorflow,
         "dump_graphs": os.path.abspath(options.dump_graphs) if options.dump_graphs else "",
     }
     try:
@@ -175,7 +176,7 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
     from migrate.inputs import calls, preview
     from migrate.rebuild import module
     from migrate.verify import planning
-    from migrate.write import writer
+    from migrate.write import oldest, writer
 
     tf.get_logger().setLevel("ERROR")
 
@@ -198,10 +199,11 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
     rebuilt = module.rebuild_model(model, options, digest, observer)
     enter("write")
     written = writer.write_model(rebuilt, request["staged"])
+    oldest.check_target(written.oldest, request["target_tensorflow"], request["source"])
     findings = (*rebuilt.findings, *written.findings)
     if request["verify"]:
         findings += removed_ops.describe_baseline(findings)
-    record = provenance.describe_migration(model, rebuilt, options, digest, tf.__version__, findings)
+    record = provenance.describe_migration(model, rebuilt, options, digest, tf.__version__, findings, written.oldest)
     record["options"]["op_library"] = [os.path.basename(path) for path in request["op_library"]]
     provenance.write_record(request["staged"], record)
     extras: dict[str, Any] = {"losses": None, "updates": None}

@@ -64,6 +64,7 @@ def define_migration_flags(timeout: float | None = None) -> None:
     flags.DEFINE_list("training_tags", None, "Tag set of the variant for training=True.")
     flags.DEFINE_string("trainable", "", "Regular expression: which variables train (default: TF1's collection).")
     flags.DEFINE_bool("partial", False, "Leave out signatures that cannot be migrated instead of blocking the model.")
+    flags.DEFINE_string("target_tensorflow", "", "Block models that TensorFlow of this version (2.8, say) cannot load.")
     flags.DEFINE_multi_string("op_library", [], "Shared library with custom ops; may be given several times.")
     flags.DEFINE_float("timeout", timeout, "Seconds that each stage of a model may take.", lower_bound=0)
     flags.DEFINE_float("memory_limit_gb", None, "Gigabytes that each stage of a model may allocate.", lower_bound=0)
@@ -87,6 +88,7 @@ def parse_migration_flags() -> MigrateOptions:
             partial=values.partial,
         ),
         op_library=tuple(values.op_library),
+        target_tensorflow=values.target_tensorflow,
         tolerance=Tolerance(relative=values.rtol, absolute=values.atol),
         limits=Limits(timeout=values.timeout, memory_limit=int(memory * 2**30) if memory else None),
         seed=values.seed,

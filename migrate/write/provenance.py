@@ -16,6 +16,7 @@ from migrate.outcome import describe_finding
 if TYPE_CHECKING:
     from migrate.rebuild.module import Rebuilt
     from migrate.rebuild.pieces import Piece
+    from migrate.write.oldest import OldestTensorFlow
 
 FOLDER = "assets.extra"
 FILE = "migration.json"
@@ -62,12 +63,14 @@ def describe_migration(
     digest: str,
     tensorflow: str,
     findings: tuple[Finding, ...],
+    oldest: OldestTensorFlow,
 ) -> dict[str, Any]:
     """The record. It holds no time, host or path, so that equal sources give equal records."""
     return {
         "schema_version": _SCHEMA_VERSION,
         "tool": {"name": "tf-legacy-migrate", "version": migrate.__version__},
         "tensorflow": tensorflow,
+        "oldest_tensorflow": {"version": oldest.version, "reasons": list(oldest.reasons)},
         "source": {
             "name": os.path.basename(os.path.abspath(model.source.path)),
             "format": model.source.format.value,

@@ -14,15 +14,17 @@ from tensorflow.core.protobuf import saved_model_pb2
 from migrate import errors, tensorflow_private
 from migrate.model import Finding
 from migrate.rebuild.module import Rebuilt
-from migrate.write import portable, provenance, signature_defs, values
+from migrate.rebuild.state import MutableTable
+from migrate.write import oldest, portable, provenance, signature_defs, values
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """A SavedModel that stands at `path`."""
+    """A SavedModel that stands at `path`, and the oldest TensorFlow that can load it."""
 
     path: str
     findings: tuple[Finding, ...]
+    oldest: oldest.OldestTensorFlow
 
 
 def write_model(rebuilt: Rebuilt, directory: str) -> Written:
@@ -40,14 +42,15 @@ def write_model(rebuilt: Rebuilt, directory: str) -> Written:
         raise errors.WriteError(
             f"TensorFlow refuses to save the rebuilt model: {type(error).__name__}: {error}", where=directory
         ) from error
-    _edit_saved_model(rebuilt, directory)
+    needed = _edit_saved_model(rebuilt, directory)
     _copy_extra_assets(rebuilt.state.model.source.path, directory)
     provenance.write_attachments(directory, rebuilt.state.model)
-    return Written(path=directory, findings=findings)
+    return Written(path=directory, findings=findings, oldest=needed)
 
 
-def _edit_saved_model(rebuilt: Rebuilt, directory: str) -> None:
-    """What a save cannot spell is put into saved_model.pb, and what only newer TensorFlows know is taken out."""
+def _edit_saved_model(rebuilt: Rebuilt, directory: str) -> oldest.OldestTensorFlow:
+    """What a save cannot spell is put into saved_model.pb, and what only newer TensorFlows know is taken out;
+    tells what of that is left."""
     path = os.path.join(directory, "saved_model.pb")
     saved_model = saved_model_pb2.SavedModel()
     with open(path, "rb") as file:
@@ -61,6 +64,8 @@ def _edit_saved_model(rebuilt: Rebuilt, directory: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.remove(os.path.join(directory, "fingerprint.pb"))
     tensorflow_private.write_fingerprint(directory)
+    has_contents = any(isinstance(table, MutableTable) for table in rebuilt.state.tables.values())
+    return oldest.find_oldest(meta_graph, has_contents=has_contents)
 
 
 def _save_options(rebuilt: Rebuilt) -> Any:
