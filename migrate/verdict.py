@@ -2,7 +2,7 @@
 
 `Verification.to_record` is the JSON; its fields are those of the dataclasses here, under their names, and
 `schema_version` counts changes that a reader must know of: 2 added level, statistics, draws and notes; 3 added top-k
-agreement, argmax flips, tolerances in ULP and where they come from.
+agreement, argmax flips, tolerances in ULP and where they come from; 4 added coverage and a verdict for each level.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import dataclasses
 import enum
 from typing import Any
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # Name of the case without rows: what the baseline makes of it is no news of the candidate.
 EMPTY_BATCH = "batch_0"
 INTERFACE, INFERENCE, TRAINING, GRADIENTS = LEVELS = ("interface", "inference", "training", "gradients")
@@ -105,6 +105,36 @@ class OutputDiff:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """One thing that a comparison should reach, and how far it came.
+
+    Attributes:
+      name: what people read: "plain call", "gradients", "tables", "branches", ...
+      level: which level it belongs to.
+      reached, total: how many of how many; a total of 0 is not worth a word.
+      is_flag: there is one of it at most: spelled "yes" or "no", not in numbers.
+      missed: what was not reached and why, a few lines of at most `total`.
+    """
+
+    name: str
+    level: str
+    reached: int
+    total: int
+    is_flag: bool = False
+    missed: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        """ "gradients 12 of 12", "plain call yes"."""
+        if self.is_flag:
+            return f"{self.name} {'yes' if self.reached else 'no'}"
+        return f"{self.name} {self.reached} of {self.total}"
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Coverage:
+        return cls(**(record | {"missed": tuple(record["missed"])}))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
     """The verdict over all outputs.
 
@@ -120,6 +150,7 @@ class Verification:
       benchmark: speed and memory side by side, {} unless asked for.
       tolerances: those of single outputs: {"output" (a pattern), "relative", "absolute", "ulp", "source"}.
       reproduce: the one command that makes this comparison again, "" where it cannot be said.
+      coverage: what was reached, of what there is to reach.
     """
 
     verdict: Verdict
@@ -133,6 +164,25 @@ class Verification:
     benchmark: dict[str, Any] = dataclasses.field(default_factory=dict)
     tolerances: tuple[dict[str, Any], ...] = ()
     reproduce: str = ""
+    coverage: tuple[Coverage, ...] = ()
+
+    @property
+    def coverage_line(self) -> str:
+        """ "gradients 12 of 12, tables 2 of 2, plain call yes"; "" where nothing was measured."""
+        return ", ".join(item.describe() for item in self.coverage if item.total)
+
+    @property
+    def levels(self) -> dict[str, Verdict]:
+        """Verdict of each level up to the one asked for; NOTHING_COMPARED where nothing of that very level was."""
+        asked = LEVELS[: LEVELS.index(self.level) + 1]
+        return {level: self._judge_level(level) for level in asked}
+
+    def _judge_level(self, level: str) -> Verdict:
+        found = [diff.equal for diff in self.diffs if find_level(diff) == level]
+        if not all(found) or (level == self.level and self.problems):
+            return Verdict.FAIL
+        compared = any(item.reached for item in self.coverage if item.level == level)
+        return Verdict.PASS if found or compared else Verdict.NOTHING_COMPARED
 
     @property
     def max_absolute(self) -> float | None:
@@ -168,15 +218,24 @@ class Verification:
         record["bit_identical"] = self.is_bit_identical
         record["max_absolute"] = self.max_absolute
         record["max_relative"] = self.max_relative
+        record["coverage_line"] = self.coverage_line
+        record["levels"] = {level: verdict.value for level, verdict in self.levels.items()}
         return record
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Verification:
         """Reads this version and version 1, which lacks the later fields."""
-        names = {field.name for field in dataclasses.fields(cls)} - {"verdict", "diffs"}
+        names = {field.name for field in dataclasses.fields(cls)} - {"verdict", "diffs", "coverage"}
         values = {name: _freeze(record[name]) for name in names if name in record}
         diffs = tuple(OutputDiff.from_record(diff) for diff in record["diffs"])
-        return cls(verdict=Verdict(record["verdict"]), diffs=diffs, **values)
+        coverage = tuple(Coverage.from_record(item) for item in record.get("coverage", ()))
+        return cls(verdict=Verdict(record["verdict"]), diffs=diffs, coverage=coverage, **values)
+
+
+def find_level(diff: OutputDiff) -> str:
+    """The level whose verdict a difference touches: outputs of a variant for training are no news of inference."""
+    tags = diff.where.split("/")[0].split(",")
+    return TRAINING if diff.level == INFERENCE and "train" in tags else diff.level
 
 
 def _freeze(value: Any) -> Any:

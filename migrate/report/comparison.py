@@ -31,6 +31,8 @@ def format_text(baseline: str, candidate: str, verification: Verification) -> st
     """A page for a terminal."""
     lines = [f"{verification.verdict.value}  {describe(verification)}"]
     lines += [f"  baseline   {baseline}", f"  candidate  {candidate}", f"  level      {verification.level}"]
+    if verification.coverage_line:
+        lines.append(f"  covered    {verification.coverage_line}")
     lines += _some([f"  FAIL {text}" for text in verification.failures])
     lines += [f"  first to differ: {item['message']}" for item in verification.bisection]
     lines += _some([f"  not compared: {text}" for text in verification.not_compared])

@@ -110,7 +110,7 @@ def test_command_bisects_and_reports(main, chains, tmp_path, capsys):
     assert code == 1
     assert "departs at Sqrt 'rooted'" in printed
     record = json.loads(report.read_text())
-    assert record["verdict"] == "FAIL" and record["schema_version"] == 3
+    assert record["verdict"] == "FAIL" and record["schema_version"] == 4
     assert {item["output"]: item["node"] for item in record["bisection"]} == {"y": "rooted"}
     suite = ElementTree.parse(report.with_suffix(".xml")).getroot()
     assert int(suite.get("failures")) == sum(not diff["equal"] for diff in record["diffs"]) > 0

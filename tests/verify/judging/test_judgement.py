@@ -286,7 +286,7 @@ def test_record_is_strict_json_and_reads_back():
     found = dataclasses.replace(found, inputs=({"where": CALL, "key": "x"},), reproduce="migrate-compare")
     text = json.dumps(found.to_record(), allow_nan=False)
     assert Verification.from_record(json.loads(text)) == found
-    assert json.loads(text)["schema_version"] == 3
+    assert json.loads(text)["schema_version"] == 4
 
 
 def test_record_of_version_1_is_read():
