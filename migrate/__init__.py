@@ -24,6 +24,7 @@ _PUBLIC = {
     "detect_format": "migrate.detect",
     "Outcome": "migrate.outcome",
     "Verification": "migrate.verdict",
+    "ReadOptions": "migrate.options",
     "RebuildOptions": "migrate.options",
     "Tolerance": "migrate.options",
     "Limits": "migrate.options",

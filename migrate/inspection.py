@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import tempfile
 from typing import Any
 
 from migrate import detect
-from migrate.model import Finding, Format, GraphVariant
+from migrate.model import READABLE, Finding, Format, GraphVariant
+from migrate.options import ReadOptions
 from migrate.outcome import describe_finding
 
 _ITEM_SIZES = {"string": 0, "resource": 0, "variant": 0, "bool": 1, "complex64": 8, "complex128": 16}
@@ -67,15 +69,19 @@ class Inspection:
         return "\n".join(lines)
 
 
-def inspect_model(source: str | os.PathLike[str]) -> Inspection:
+def inspect_model(source: str | os.PathLike[str], options: ReadOptions | None = None) -> Inspection:
     """Inspects a path.
+
+    Args:
+      source: the path.
+      options: what the reader is told.
 
     Raises:
       SourceNotFoundError: there is nothing at the path.
       CorruptModelError: a file is missing, truncated, or contradicts another.
     """
     found = detect.detect_format(source)
-    if found.format not in (Format.TF1_HUB_MODULE, Format.ESTIMATOR_EXPORT, Format.TF1_SAVED_MODEL):
+    if found.format not in READABLE:
         version = ""
         binary = os.path.join(found.path, "saved_model.pb")
         if found.format is Format.TF2_SAVED_MODEL and os.path.isfile(binary):
@@ -83,15 +89,16 @@ def inspect_model(source: str | os.PathLike[str]) -> Inspection:
         return Inspection(path=found.path, format=found.format, evidence=found.evidence, tensorflow_version=version)
     from migrate import readers  # loads TensorFlow's protos; the formats above need none
 
-    model = readers.read_model(found)
-    return Inspection(
-        path=found.path,
-        format=found.format,
-        evidence=found.evidence,
-        tensorflow_version=model.producer,
-        variants=tuple(_inspect_variant(variant) for variant in model.variants),
-        findings=model.findings,
-    )
+    with tempfile.TemporaryDirectory(prefix="migrate-inspect-") as scratch:
+        model = readers.read_model(found, options, scratch)
+        return Inspection(
+            path=found.path,
+            format=found.format,
+            evidence=found.evidence,
+            tensorflow_version=model.producer,
+            variants=tuple(_inspect_variant(variant) for variant in model.variants),
+            findings=model.findings,
+        )
 
 
 def _inspect_variant(variant: GraphVariant) -> VariantInspection:

@@ -33,6 +33,10 @@ class Format(enum.Enum):
     UNKNOWN = "unknown"
 
 
+# Formats that are migrated; `migrate.readers.READERS` holds how. Here, so that nobody loads TensorFlow to ask.
+READABLE = (Format.TF1_HUB_MODULE, Format.ESTIMATOR_EXPORT, Format.TF1_SAVED_MODEL)
+
+
 class Severity(enum.Enum):
     INFO = "info"
     WARNING = "warning"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from migrate import errors
 
@@ -33,6 +34,49 @@ class Tolerance:
     def __post_init__(self) -> None:
         if not (self.relative >= 0 and self.absolute >= 0 and self.ulp >= 0):
             raise errors.UsageError(f"a tolerance cannot be negative: {self}", where="tolerance")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions:
+    """What a reader cannot know from the source alone; each reader takes what it has a use for.
+
+    Attributes:
+      signature: "KEY(x=in:0)->(y=out:0)" adds a signature by tensor names; a mere key adds nothing.
+      inputs, outputs: tensors of the one signature of a graph that has none: "x=in:0", or "in:0", which is keyed by
+        its node; () guesses them.
+      checkpoint: which checkpoint of a folder: a prefix, or its name in the folder; "" is the newest.
+      thaw: large constants of a frozen graph become variables that train.
+      custom_objects: "module:name" of layers, losses and functions that a Keras config names.
+      builder: "module:function" that makes the Keras model whose weights the source holds.
+      architecture: file with the Keras model's config (JSON or YAML) whose weights the source holds.
+      allow_lambda: load Lambda layers, which runs code that the file holds.
+      pieces: parts that get signatures of their own: "NAME(x=in:0)->(y=out:0)" of a graph,
+        "INPUT_LAYER:OUTPUT_LAYER" of a Keras model.
+    """
+
+    signature: str = ""
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    checkpoint: str = ""
+    thaw: bool = False
+    custom_objects: tuple[str, ...] = ()
+    builder: str = ""
+    architecture: str = ""
+    allow_lambda: bool = False
+    pieces: tuple[str, ...] = ()
+
+    @property
+    def of_original(self) -> ReadOptions:
+        """For whoever runs the original: nothing that changes what is run."""
+        return dataclasses.replace(self, thaw=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ReadOptions:
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+        return cls(**fields)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +114,7 @@ class MigrateOptions:
       overwrite: replace an existing destination.
       verify: "auto": run old and new on the same inputs; "strict": whatever the original could not run fails
         too; "none": do not run them.
+      read: what the reader is told.
       rebuild: choices of signature, variants, trainable variables.
       op_library: shared libraries with custom ops, loaded by every process that runs the model.
       tolerance: of the verification.
@@ -81,6 +126,7 @@ class MigrateOptions:
 
     overwrite: bool = False
     verify: str = "auto"
+    read: ReadOptions = dataclasses.field(default_factory=ReadOptions)
     rebuild: RebuildOptions = dataclasses.field(default_factory=RebuildOptions)
     op_library: tuple[str, ...] = ()
     tolerance: Tolerance = dataclasses.field(default_factory=Tolerance)
@@ -88,6 +134,11 @@ class MigrateOptions:
     seed: int = 0
     target_tensorflow: str = ""
     dump_graphs: str = ""
+
+    @property
+    def reading(self) -> ReadOptions:
+        """`read` with the signature that `rebuild` describes: one flag says both."""
+        return dataclasses.replace(self.read, signature=self.read.signature or self.rebuild.signature)
 
     def __post_init__(self) -> None:
         if self.verify not in VERIFY_MODES:
@@ -136,6 +187,8 @@ class CompareOptions:
       level: how deep; each level holds those before it.
       inputs: file of inputs (.npz, .jsonl, TFRecord of tf.Examples, TF Serving warm-up records) or "module:function";
         "" makes inputs up from the baseline's graph.
+      read: what the readers of both sides are told; what is not given is taken from the record of a side that is
+        migrated.
       signatures: keys to compare; () for all.
       tolerance: of floats.
       tolerances: by output, as "output" or "signature/output", shell wildcards allowed.
@@ -156,6 +209,7 @@ class CompareOptions:
 
     level: str = "inference"
     inputs: str = ""
+    read: ReadOptions = dataclasses.field(default_factory=ReadOptions)
     signatures: tuple[str, ...] = ()
     tolerance: Tolerance = dataclasses.field(default_factory=Tolerance)
     tolerances: Mapping[str, Tolerance] = dataclasses.field(default_factory=dict)

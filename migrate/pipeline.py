@@ -16,15 +16,15 @@ import time
 from typing import Any
 
 from migrate import detect, errors, isolation
-from migrate.model import Finding, Format
-from migrate.options import Limits, MigrateOptions, RebuildOptions
+from migrate.model import READABLE, Finding, Format
+from migrate.options import Limits, MigrateOptions, ReadOptions, RebuildOptions
 from migrate.outcome import Outcome, Status, describe_finding, parse_finding
 from migrate.verdict import Verdict, Verification
 from migrate.verify.migration import verify_migration
 from migrate.write import provenance, staging
 
-_READABLE = (Format.TF1_HUB_MODULE, Format.ESTIMATOR_EXPORT, Format.TF1_SAVED_MODEL)
 _STAGE_FILE = "stage"
+_SCRATCH = "scratch"
 
 
 @dataclasses.dataclass(slots=True)
@@ -93,18 +93,18 @@ def _migrate(source: str, dest: str, options: MigrateOptions, progress: _Progres
     progress.format = found.format.value
     if found.format is Format.TF2_SAVED_MODEL:
         return Status.ALREADY_TF2, ""
-    if found.format not in _READABLE:
+    if found.format not in READABLE:
         raise errors.UnknownFormatError(
             f"{found.format.value}: {'; '.join(found.evidence)}",
             where=found.path,
-            hint=f"formats that are migrated: {', '.join(kind.value for kind in _READABLE)}",
+            hint=f"formats that are migrated: {', '.join(kind.value for kind in READABLE)}",
         )
     staging.check_destination(dest, overwrite=options.overwrite)
     with tempfile.TemporaryDirectory(prefix="migrate-") as work, _published(dest) as publish:
         record = _build(found.path, publish.staged, work, options, progress)
         if options.verify != "none":
             progress.stage = "verify"
-            progress.verification = verify_migration(found.path, publish.staged, work, record["extras"], options)
+            progress.verification = verify_migration(found, publish.staged, work, record["extras"], options)
             if progress.verification.verdict is Verdict.FAIL:
                 return Status.REGRESSED, _describe_failure(progress.verification)
         _complete_record(publish.staged, progress.verification)
@@ -145,6 +145,7 @@ def _build(source: str, staged: str, work: str, options: MigrateOptions, progres
         "source": source,
         "staged": staged,
         "work": work,
+        "read": options.reading.to_json(),
         "rebuild": dataclasses.asdict(options.rebuild),
         "op_library": list(options.op_library),
         "verify": options.verify != "none",
@@ -187,7 +188,10 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
     for path in request["op_library"]:
         _load_op_library(path)
     enter("read")
-    model = readers.read_model(request["source"], request["rebuild"]["signature"])
+    read = ReadOptions.from_json(request["read"])
+    scratch = os.path.join(request["work"], _SCRATCH)
+    os.makedirs(scratch, exist_ok=True)
+    model = readers.read_model(request["source"], read, scratch)
     digest = provenance.digest_source(request["source"])
     chosen = {**request["rebuild"]}
     for name in ("inference_tags", "training_tags"):
@@ -204,6 +208,7 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
     if request["verify"]:
         findings += removed_ops.describe_baseline(findings)
     record = provenance.describe_migration(model, rebuilt, options, digest, tf.__version__, findings, written.oldest)
+    record["options"]["read"] = read.to_json()
     record["options"]["op_library"] = [os.path.basename(path) for path in request["op_library"]]
     provenance.write_record(request["staged"], record)
     extras: dict[str, Any] = {"losses": None, "updates": None}

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from migrate import errors, readers
-from migrate.model import Encoding, Format
+from migrate.model import READABLE, Encoding, Format
 from migrate.readers import checkpoint, metagraph
 
 ZOO = pathlib.Path(__file__).resolve().parent.parent / "testdata" / "zoo"
@@ -124,4 +124,4 @@ def test_formats_that_are_not_read(tmp_path):
 
 
 def test_every_reader_is_of_a_format():
-    assert set(readers.READERS) >= {Format.TF1_HUB_MODULE, Format.ESTIMATOR_EXPORT, Format.TF1_SAVED_MODEL}
+    assert set(readers.READERS) == set(READABLE) >= {Format.TF1_HUB_MODULE, Format.ESTIMATOR_EXPORT}

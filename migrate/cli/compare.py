@@ -24,6 +24,7 @@ def define_flags() -> None:
         "Inputs: .npz, .jsonl, TFRecord of tf.Examples, TF Serving warm-up records, or module:function "
         "(default: made up from the baseline's graph).",
     )
+    program.define_reading_flags(prefix="graph_")
     flags.DEFINE_list("signatures", [], "Keys of the signatures to compare (default: all).")
     flags.DEFINE_string("report", "", "JSON file to write; the HTML page, JUnit XML and the inputs come beside it.")
     flags.DEFINE_multi_string("tolerance", [], "KEY=RTOL,ATOL[,ULP] of one output (wildcards allowed); repeatable.")
@@ -57,6 +58,7 @@ def main() -> int:
     options = CompareOptions(
         level=values.level,
         inputs=values.inputs,
+        read=program.parse_reading_flags(prefix="graph_"),
         signatures=tuple(key for key in values.signatures if key),
         tolerance=Tolerance(relative=values.rtol, absolute=values.atol),
         tolerances=_parse_tolerances(values.tolerance, values.tolerances),

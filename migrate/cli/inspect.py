@@ -12,11 +12,12 @@ from migrate.cli import program
 
 def define_flags() -> None:
     flags.DEFINE_string("source", None, "Path of the model.")
+    program.define_reading_flags()
     flags.DEFINE_enum("format", "text", ("text", "json"), "How to print.")
 
 
 def main() -> int:
-    found = inspection.inspect_model(program.require_flag("source"))
+    found = inspection.inspect_model(program.require_flag("source"), program.parse_reading_flags())
     if flags.FLAGS.format == "json":
         print(json.dumps(found.to_record(), indent=1))
     else:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
 from absl import app, flags
 
 from migrate import errors
-from migrate.options import VERIFY_MODES, Limits, MigrateOptions, RebuildOptions, Tolerance
+from migrate.options import VERIFY_MODES, Limits, MigrateOptions, ReadOptions, RebuildOptions, Tolerance
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -51,6 +52,39 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
         sys.exit(USAGE)
 
 
+def define_reading_flags(prefix: str = "") -> None:
+    """Flags that say what a source does not; `prefix` where a command has flags of these names already."""
+    flags.DEFINE_list(
+        f"{prefix}inputs",
+        [],
+        "Input tensors of a graph without signatures: x=in:0,... (default: guessed, and said).",
+    )
+    flags.DEFINE_list(f"{prefix}outputs", [], "Output tensors of a graph without signatures: y=out:0,...")
+    flags.DEFINE_string("checkpoint", "", "Which checkpoint of a folder (default: the newest).")
+    flags.DEFINE_bool("thaw", False, "Turn large constants of a frozen graph back into variables that train.")
+    flags.DEFINE_multi_string("piece", [], "Part that gets a signature of its own: NAME(x=in:0)->(y=out:0).")
+    flags.DEFINE_multi_string("custom_objects", [], "module:name of a layer, loss or function of a Keras model.")
+    flags.DEFINE_string("builder", "", "module:function that makes the Keras model whose weights the source holds.")
+    flags.DEFINE_string("architecture", "", "File with the Keras model's config whose weights the source holds.")
+    flags.DEFINE_bool("allow_lambda", False, "Load Lambda layers, which runs code that the file holds.")
+
+
+def parse_reading_flags(prefix: str = "") -> ReadOptions:
+    """The flags of `define_reading_flags` as options."""
+    values = flags.FLAGS
+    return ReadOptions(
+        inputs=tuple(values[f"{prefix}inputs"].value or ()),
+        outputs=tuple(values[f"{prefix}outputs"].value or ()),
+        checkpoint=values.checkpoint,
+        thaw=values.thaw,
+        pieces=tuple(values.piece),
+        custom_objects=tuple(values.custom_objects),
+        builder=values.builder,
+        architecture=os.path.abspath(values.architecture) if values.architecture else "",
+        allow_lambda=values.allow_lambda,
+    )
+
+
 def define_migration_flags(timeout: float | None = None) -> None:
     """Flags that migrate-model and migrate-zoo have in common; `timeout` is the default of --timeout."""
     flags.DEFINE_bool("overwrite", False, "Replace a destination that exists.")
@@ -60,6 +94,7 @@ def define_migration_flags(timeout: float | None = None) -> None:
         "",
         "Signature that the migrated object's call applies: its key, or KEY(x=in:0)->(y=out:0) to make one.",
     )
+    define_reading_flags()
     flags.DEFINE_list("inference_tags", None, "Tag set of the variant for training=False.")
     flags.DEFINE_list("training_tags", None, "Tag set of the variant for training=True.")
     flags.DEFINE_string("trainable", "", "Regular expression: which variables train (default: TF1's collection).")
@@ -80,6 +115,7 @@ def parse_migration_flags() -> MigrateOptions:
     return MigrateOptions(
         overwrite=values.overwrite,
         verify=values.verify,
+        read=parse_reading_flags(),
         rebuild=RebuildOptions(
             signature=values.signature,
             inference_tags=_tags(values.inference_tags),

@@ -52,6 +52,7 @@ def measure_pair(
                 "warmups": WARMUPS,
                 "op_library": list(options.op_library),
                 "names": names["baseline" if position == 0 else "candidate"],
+                "read": subject.read.to_json(),
             }
             result = isolation.run_job(
                 "migrate.verify.runners.timing:run", request, where=f"benchmark of {subject.path}"

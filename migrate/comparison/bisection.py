@@ -89,6 +89,7 @@ def _run_both(
             "results": folder,
             "op_library": list(options.op_library),
             "names": names[name],
+            "read": subject.read.to_json(),
         }
         try:
             isolation.run_job(

@@ -12,7 +12,15 @@ from typing import Any
 
 from migrate import errors, isolation
 from migrate.comparison import benchmark, bisection, recording, reproduce
-from migrate.comparison.sides import BASELINE_CALLS, CANDIDATE_CALLS, RECORDED, Subject, explore_subject, find_subject
+from migrate.comparison.sides import (
+    BASELINE_CALLS,
+    CANDIDATE_CALLS,
+    RECORDED,
+    Subject,
+    explore_subject,
+    find_subject,
+    tell_readers,
+)
 from migrate.inputs import recorded
 from migrate.inputs.calls import Call, load_calls
 from migrate.options import CompareOptions
@@ -47,7 +55,7 @@ def compare_models(
       JobError: the baseline crashed or hung.
     """
     given = options = options or CompareOptions()
-    subjects = find_subject(baseline), find_subject(candidate)
+    subjects = tell_readers((find_subject(baseline), find_subject(candidate)), options.read)
     with tempfile.TemporaryDirectory(prefix="migrate-compare-") as work:
         subjects = (
             explore_subject(subjects[0], "baseline", work, options),
@@ -147,7 +155,7 @@ def _make_plan(
     else:
         request = {
             **{
-                name: {"path": subject.graph_path, "kind": subject.kind, "training": subject.training}
+                name: _describe_subject(subject)
                 for name, subject in zip(("baseline", "candidate"), subjects, strict=True)
             },
             # The job's process may stand in another folder than the caller.
@@ -165,6 +173,15 @@ def _make_plan(
         plan = isolation.run_job("migrate.comparison.planning:plan", request, where=where).value
     _check_tolerances(sources, plan["outputs"])
     return plan
+
+
+def _describe_subject(subject: Subject) -> dict[str, Any]:
+    return {
+        "path": subject.graph_path,
+        "kind": subject.kind,
+        "training": subject.training,
+        "read": subject.read.to_json(),
+    }
 
 
 def _check_tolerances(sources: dict[str, str], outputs: Iterable[tuple[str, str]]) -> None:
@@ -215,6 +232,7 @@ def _make_pair(subjects: tuple[Subject, Subject], plan: dict[str, Any], options:
             gradient_calls=tuple(plan["gradient_calls"]),
             draws=options.draws,
             names=Names(**plan["names"][name]),
+            read=subject.read,
         )
         sides.append(Side(kind=subject.kind, request=request, label=f"{name} {subject.path}"))
     random = tuple((place, key) for place, key in plan["random"])

@@ -20,6 +20,7 @@ from migrate.inputs.calls import Call, save_calls
 from migrate.inputs.preview import preview_calls
 from migrate.inputs.synthesis import synthesize_cases
 from migrate.model import GraphVariant, Signature
+from migrate.options import ReadOptions
 from migrate.verify.judging.interface import is_training, match_signatures
 from migrate.verify.planning import share_tensors
 from migrate.verify.runners.servable import TRAINING_TAGS
@@ -29,7 +30,7 @@ from migrate.write import provenance
 
 
 def plan(request: dict[str, Any]) -> dict[str, Any]:
-    """Job: {"baseline", "candidate": {"path", "kind", "training"}, "inputs", "signatures", "level", "seed",
+    """Job: {"baseline", "candidate": {"path", "kind", "training", "read"}, "inputs", "signatures", "level", "seed",
     "batch_sizes", "nonfinite", "op_library", "folder": the user's, "work"}.
 
     Writes `work`/calls and `work`/calls_candidate; returns {"random", "racy", "loss_tags" of both sides, "update_call",
@@ -84,7 +85,7 @@ def _is_chosen(entry: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
 def _read_both(request: Mapping[str, Any]) -> tuple[Reading, Reading]:
     """A recording leaves open what the other side settles, so the model is read first."""
     sides = {name: request[name] for name in ("baseline", "candidate")}
-    found = {name: _read_model(side) for name, side in sides.items() if side["kind"] != RECORDED}
+    found = {name: _read_model(side, request["work"]) for name, side in sides.items() if side["kind"] != RECORDED}
     known = next(iter(found.values()))
     for name, side in sides.items():
         if name not in found:
@@ -94,10 +95,12 @@ def _read_both(request: Mapping[str, Any]) -> tuple[Reading, Reading]:
     return found["baseline"], found["candidate"]
 
 
-def _read_model(side: Mapping[str, Any]) -> Reading:
+def _read_model(side: Mapping[str, Any], scratch: str) -> Reading:
     path = side["path"]
     if side["kind"] == SESSION:
-        variants: Sequence[GraphVariant] = readers.read_model(path).variants
+        variants: Sequence[GraphVariant] = readers.read_model(
+            path, ReadOptions.from_json(side["read"]).of_original, scratch
+        ).variants
         graphs = {(v.tags, key): (v, s) for v in variants for key, s in v.signatures.items()}
         tag_sets = [variant.tags for variant in variants]
         return Reading(signatures=describe_variants(variants), graphs=graphs, training_tags=_choose_deciding(tag_sets))

@@ -8,17 +8,10 @@ import os
 from migrate import detect, errors, isolation
 from migrate.inputs import recorded
 from migrate.model import Format
-from migrate.options import CompareOptions
-from migrate.verify.runners.side import KERAS, MIGRATED, SERVING, SESSION
+from migrate.options import CompareOptions, ReadOptions
+from migrate.verify.runners.side import KERAS, MIGRATED, ORIGINALS, SERVING
 from migrate.write import provenance
 
-_KINDS = {
-    Format.TF1_HUB_MODULE: SESSION,
-    Format.TF1_SAVED_MODEL: SESSION,
-    Format.ESTIMATOR_EXPORT: SESSION,
-    Format.KERAS_H5: KERAS,
-    Format.KERAS_V3: KERAS,
-}
 RECORDED = "recorded"
 # Folders of the planned calls, as each side spells them.
 BASELINE_CALLS, CANDIDATE_CALLS = "calls", "calls_candidate"
@@ -35,6 +28,7 @@ class Subject:
       recording: the answers of a recording, None for a model.
       graph: folder of a SavedModel with the graph of a Keras file, "" for all else.
       training: key of the signature that a SERVING or KERAS model offers in training mode, "" for none.
+      read: what its reader is told.
     """
 
     path: str
@@ -43,6 +37,7 @@ class Subject:
     recording: recorded.Recording | None = None
     graph: str = ""
     training: str = ""
+    read: ReadOptions = dataclasses.field(default_factory=ReadOptions)
 
     @property
     def graph_path(self) -> str:
@@ -65,15 +60,25 @@ def find_subject(path: str | os.PathLike[str]) -> Subject:
     if found.format is Format.TF2_SAVED_MODEL:
         migrated = provenance.read_record(found.path) is not None
         return Subject(path=found.path, kind=MIGRATED if migrated else SERVING, format=found.format.value)
-    kind = _KINDS.get(found.format)
+    kind = ORIGINALS.get(found.format)
     if kind is None:
         raise errors.UnknownFormatError(
             f"{found.format.value} cannot be compared ({'; '.join(found.evidence)})",
             where=path,
-            hint="give a TF1 Hub module, a SavedModel of TF1 or TF2, an Estimator export, a Keras file, or recorded "
-            "outputs (.npz)",
+            hint="give a TF1 Hub module, a SavedModel of TF1 or TF2, an Estimator export, a frozen graph, a "
+            "checkpoint, a Keras file, or recorded outputs (.npz)",
         )
     return Subject(path=found.path, kind=kind, format=found.format.value)
+
+
+def tell_readers(subjects: tuple[Subject, Subject], given: ReadOptions) -> tuple[Subject, Subject]:
+    """The subjects with what their readers are told: what the user gives, else what a migrated side's record says its
+    own source was read with, so that both mean the same tensors."""
+    told = given
+    records = [provenance.read_record(s.path) for s in subjects if s.kind == MIGRATED] if given == ReadOptions() else []
+    for record in filter(None, records):
+        told = ReadOptions.from_json(record["options"].get("read", {}))
+    return dataclasses.replace(subjects[0], read=told), dataclasses.replace(subjects[1], read=told)
 
 
 def explore_subject(subject: Subject, name: str, work: str, options: CompareOptions) -> Subject:

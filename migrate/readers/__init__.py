@@ -1,4 +1,8 @@
-"""Source -> LegacyModel. A new format is one file and one line in READERS."""
+"""Source -> LegacyModel. A new format is one file, one line in READERS, and its name in `migrate.model.READABLE`.
+
+A reader takes the source, the user's ReadOptions and a scratch folder, in which it may write what the model is then
+made of (a checkpoint, an unpacked archive); the folder lives as long as the model. It loads no weights if it can.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +11,33 @@ from collections.abc import Callable, Mapping
 
 from migrate import detect, errors
 from migrate.model import Format, LegacyModel, Source
-from migrate.options import is_signature_spec
+from migrate.options import ReadOptions, is_signature_spec
 from migrate.readers import inference, saved_model
 
-READERS: Mapping[Format, Callable[[Source], LegacyModel]] = {
+Reader = Callable[[Source, ReadOptions, str], LegacyModel]
+
+READERS: Mapping[Format, Reader] = {
     Format.TF1_HUB_MODULE: saved_model.read_saved_model,
     Format.ESTIMATOR_EXPORT: saved_model.read_saved_model,
     Format.TF1_SAVED_MODEL: saved_model.read_saved_model,
 }
 
 
-def read_model(source: Source | str | os.PathLike[str], signature: str = "") -> LegacyModel:
+def read_model(
+    source: Source | str | os.PathLike[str], options: ReadOptions | None = None, scratch: str = ""
+) -> LegacyModel:
     """Reads a detected model, or detects and reads a path.
 
     Args:
       source: what to read.
-      signature: "KEY(x=in:0)->(y=out:0)" adds a signature by tensor names; a mere key adds nothing.
+      options: what the reader is told.
+      scratch: folder for what a reader has to write; "" where the format is known to need none.
 
     Raises:
       SourceNotFoundError, UnknownFormatError, CorruptModelError.
-      UsageError: `signature` cannot be parsed, or names tensors that the graph does not have.
+      UsageError: an option cannot be parsed, or names what the model does not have.
     """
+    options = options or ReadOptions()
     found = source if isinstance(source, Source) else detect.detect_format(source)
     reader = READERS.get(found.format)
     if reader is None:
@@ -37,5 +47,5 @@ def read_model(source: Source | str | os.PathLike[str], signature: str = "") -> 
             where=found.path,
             hint=f"formats that are read: {readable}",
         )
-    model = reader(found)
-    return inference.add_signature(model, signature) if is_signature_spec(signature) else model
+    model = reader(found, options, scratch)
+    return inference.add_signature(model, options.signature) if is_signature_spec(options.signature) else model

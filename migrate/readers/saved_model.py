@@ -6,11 +6,12 @@ import os
 
 from migrate import errors
 from migrate.model import LegacyModel, Source
+from migrate.options import ReadOptions
 from migrate.readers import checkpoint, metagraph, protos
 
 
-def read_saved_model(source: Source) -> LegacyModel:
-    """Reads every MetaGraph; neither weights nor a session are needed.
+def read_saved_model(source: Source, options: ReadOptions, scratch: str) -> LegacyModel:
+    """Reads every MetaGraph; neither weights nor a session are needed, nor any option.
 
     Raises:
       CorruptModelError: a file is missing or truncated, or contradicts another.

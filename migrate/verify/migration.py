@@ -7,17 +7,18 @@ import os
 import shutil
 from typing import Any
 
+from migrate.model import Source
 from migrate.options import MigrateOptions
 from migrate.verdict import Verification
 from migrate.verify.judging import tolerances
 from migrate.verify.judging.judgement import Criteria
 from migrate.verify.pair import Pair, compare_pair
 from migrate.verify.runners.request import RunRequest
-from migrate.verify.runners.side import MIGRATED, SESSION, Side
+from migrate.verify.runners.side import MIGRATED, ORIGINALS, Side
 
 
 def verify_migration(
-    source: str,
+    source: Source,
     written: str,
     work: str,
     extras: dict[str, Any],
@@ -39,25 +40,26 @@ def verify_migration(
     shutil.copytree(written, copy)
     updates = extras["updates"]
     common = RunRequest(
-        path=source,
+        path=source.path,
         calls=os.path.join(work, "calls"),
         results=os.path.join(work, "baseline"),
         op_library=options.op_library,
         losses=extras["losses"] is not None,
         loss_tags=tuple(extras["losses"] or ()),
         update_call=updates["call"] if updates else "",
+        read=options.reading,
     )
     pair = Pair(
-        baseline=Side(kind=SESSION, request=common, label=f"baseline {source}"),
+        baseline=Side(kind=ORIGINALS[source.format], request=common, label=f"baseline {source.path}"),
         candidate=Side(
             kind=MIGRATED,
             request=dataclasses.replace(common, path=copy, results=os.path.join(work, "answers"), losses=True),
-            label=f"candidate of {source}",
+            label=f"candidate of {source.path}",
         ),
         random=tuple((place, key) for place, key in extras["random"]),
         racy=tuple((place, key) for place, key in extras["racy"]),
     )
-    beside = tolerances.find_file(source)
+    beside = tolerances.find_file(source.path)
     criteria = Criteria(
         tolerance=options.tolerance,
         tolerances=tolerances.load_tolerances(beside) if beside else {},

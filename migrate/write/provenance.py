@@ -26,17 +26,24 @@ _CHUNK = 2**22
 
 
 def digest_source(path: str) -> str:
-    """SHA-256 over names and contents of all files of a model, hex."""
+    """SHA-256 over names and contents of all files of a model, or over the one file that it is, hex."""
     digest = hashlib.sha256()
+    if os.path.isfile(path):
+        _add_file(digest, path)
+        return digest.hexdigest()
     for folder, folders, files in sorted(os.walk(path)):
         folders.sort()
         for name in sorted(files):
             file_path = os.path.join(folder, name)
             digest.update(os.path.relpath(file_path, path).encode() + b"\0")
-            with open(file_path, "rb") as file:
-                while chunk := file.read(_CHUNK):
-                    digest.update(chunk)
+            _add_file(digest, file_path)
     return digest.hexdigest()
+
+
+def _add_file(digest: Any, path: str) -> None:
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
 
 
 def describe_piece(piece: Piece) -> dict[str, Any]:

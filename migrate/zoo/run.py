@@ -8,9 +8,9 @@ import json
 import os
 import threading
 from collections.abc import Callable
-from typing import Any
 
 from migrate import errors, pipeline
+from migrate.model import READABLE, Format
 from migrate.options import MigrateOptions, ZooOptions
 from migrate.outcome import Outcome, Status
 from migrate.report import write_reports
@@ -161,9 +161,10 @@ def _migrate_entry(entry: Entry, dest: str, options: ZooOptions) -> Outcome:
     if options.resume and not migrate_options.overwrite and os.path.isdir(target):
         # What stands there is whole (it is renamed into place), but its record is lost: make it again.
         migrate_options = dataclasses.replace(migrate_options, overwrite=True)
-    if os.path.isfile(entry.path):
-        return _skip_file(entry)
     try:
+        found = pipeline.detect.detect_format(entry.path)
+        if os.path.isfile(entry.path) and found.format not in READABLE:
+            return _skip_file(entry, found.format)
         return pipeline.migrate_model(entry.path, target, migrate_options)
     except errors.MigrateError as error:
         return _failed(entry, str(error))
@@ -175,13 +176,12 @@ def _failed(entry: Entry, error: str) -> Outcome:
     return Outcome(source=entry.path, dest="", format="", status=Status.FAILED, stage="detect", error=error)
 
 
-def _skip_file(entry: Entry) -> Outcome:
-    found: Any = pipeline.detect.detect_format(entry.path)
+def _skip_file(entry: Entry, kind: Format) -> Outcome:
     return Outcome(
         source=entry.path,
         dest="",
-        format=found.format.value,
+        format=kind.value,
         status=Status.SKIPPED,
         stage="detect",
-        error=f"{found.format.value} is recognised, not migrated",
+        error=f"{kind.value} is recognised, not migrated",
     )

@@ -56,7 +56,7 @@ def is_chosen(model):
 )
 def test_promises_hold_to_the_end(model):
     checker = Checker()
-    legacy = readers.read_model(str(model / "model"), "")
+    legacy = readers.read_model(str(model / "model"))
     rebuild_model(legacy, RebuildOptions(), "0" * 64, checker.make_observer)
     assert checker.breaches == []
     assert checker.seen[:1] == ["subgraph"] and set(checker.seen) == {"subgraph", *PLACES}

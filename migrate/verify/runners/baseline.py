@@ -38,7 +38,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     for path in wish.op_library:
         tf.load_op_library(path)
     tf.compat.v1.disable_eager_execution()
-    model = read_model(wish.path)
+    model = read_model(wish.path, wish.read.of_original)
     planned = call_files.load_calls(wish.calls, wish.skip)
     found = result_files.Results(interface=describe_variants(model.variants))
     for variant in model.variants:

@@ -20,6 +20,7 @@ from migrate import arrays
 from migrate.graph import exposure, observable
 from migrate.graph import index as graph_index
 from migrate.inputs import calls as call_files
+from migrate.options import ReadOptions
 from migrate.readers import protos, read_model
 from migrate.verify.runners.baseline import LoadedVariant, as_array, split_value
 from migrate.verify.runners.request import Names
@@ -34,7 +35,7 @@ _BRANCH_SECONDS = 20.0
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
     """Job: {"path", "kind", "calls": folder, "call": id, "results": folder, "op_library": [paths], "names": of a Keras
-    file, whose `path` is that of its graph}.
+    file, whose `path` is that of its graph, "read": what the reader of a SESSION side is told}.
 
     Writes the values by node name, and a listing in an order in which inputs come first: [{"node", "op"}], with
     "needed": output key -> the nodes it needs (a TF1 session only).
@@ -48,7 +49,9 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         inputs = {names.inputs.get(key, key): value for key, value in call.inputs.items()}
         call = dataclasses.replace(call, signature=names.signature, inputs=inputs)
     if request["kind"] == SESSION:
-        listing, values, needed = _run_session(request["path"], call)
+        listing, values, needed = _run_session(
+            request["path"], ReadOptions.from_json(request["read"]).of_original, call
+        )
     else:
         listing, values = _run_functions(request["path"], request["kind"], request["results"], call)
         needed = {}
@@ -62,8 +65,10 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
 # --- TF1 graphs ------------------------------------------------------------------------------------------
 
 
-def _run_session(path: str, call: call_files.Call) -> tuple[list[dict[str, str]], dict[str, Any], dict[str, list[str]]]:
-    model = read_model(path)
+def _run_session(
+    path: str, read: ReadOptions, call: call_files.Call
+) -> tuple[list[dict[str, str]], dict[str, Any], dict[str, list[str]]]:
+    model = read_model(path, read)
     variant = next(variant for variant in model.variants if variant.tags == call.tags)
     signature = variant.signatures[call.signature]
     loaded = LoadedVariant(model, variant)

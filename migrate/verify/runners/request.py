@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from migrate.options import ReadOptions
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
@@ -40,6 +42,7 @@ class RunRequest:
       gradient_calls: ids of calls whose outputs are differentiated.
       draw_calls: ids of calls with random outputs, made `draws` times, for at most `draw_seconds` each.
       names: of a Keras file.
+      read: what the reader of a SESSION side is told.
     """
 
     path: str
@@ -57,6 +60,7 @@ class RunRequest:
     draws: int = 100
     draw_seconds: float = 20.0
     names: Names = dataclasses.field(default_factory=Names)
+    read: ReadOptions = dataclasses.field(default_factory=ReadOptions)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -64,4 +68,5 @@ class RunRequest:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> RunRequest:
         fields: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
-        return cls(**fields | {"names": Names(**fields.get("names", {}))})
+        names, read = Names(**fields.get("names", {})), ReadOptions.from_json(fields.get("read", {}))
+        return cls(**fields | {"names": names, "read": read})

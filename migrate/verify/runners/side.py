@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from migrate import isolation
+from migrate.model import Format
 from migrate.options import Limits
 from migrate.verify.results import Results
 from migrate.verify.runners.request import RunRequest
@@ -16,6 +18,14 @@ _RUNNERS = {
     MIGRATED: "migrate.verify.runners.candidate:run",
     SERVING: "migrate.verify.runners.serving:run",
     KERAS: "migrate.verify.runners.serving:run_keras_file",
+}
+# What runs an original of each format, as its own format and with none of the rebuilder's code.
+ORIGINALS: Mapping[Format, str] = {
+    Format.TF1_HUB_MODULE: SESSION,
+    Format.TF1_SAVED_MODEL: SESSION,
+    Format.ESTIMATOR_EXPORT: SESSION,
+    Format.KERAS_H5: KERAS,
+    Format.KERAS_V3: KERAS,
 }
 
 

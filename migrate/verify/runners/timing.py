@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from migrate.inputs import calls as call_files
+from migrate.options import ReadOptions
 from migrate.readers import read_model
 from migrate.verify.runners.baseline import LoadedVariant
 from migrate.verify.runners.candidate import call_piece, call_signature, find_piece, has_signature, to_tensor
@@ -21,15 +22,17 @@ from migrate.write import provenance
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
     """Job: {"path", "kind", "calls": folder, "call": id, "repeats", "warmups", "op_library": [paths], "names": of a
-    Keras file}; returns {"seconds": one for each repeat}. Feeding and fetching count, loading and tracing do not."""
+    Keras file, "read": what the reader of a SESSION side is told}; returns {"seconds": one for each repeat}.
+    Feeding and fetching count, loading and tracing do not."""
     for path in request["op_library"]:
         tf.load_op_library(path)
     call = next(call for call in call_files.load_calls(request["calls"]) if call.id == request["call"])
     if request["kind"] == KERAS:
         answer = _prepare_keras_file(request["path"], call, Names(**request["names"]))
+    elif request["kind"] == SESSION:
+        answer = _prepare_session(request["path"], ReadOptions.from_json(request["read"]).of_original, call)
     else:
-        prepare = _prepare_session if request["kind"] == SESSION else _prepare_function
-        answer = prepare(request["path"], request["kind"], call)
+        answer = _prepare_function(request["path"], request["kind"], call)
     for _ in range(request["warmups"]):
         answer()
     seconds = []
@@ -40,9 +43,9 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     return {"seconds": seconds}
 
 
-def _prepare_session(path: str, _: str, call: call_files.Call) -> Callable[[], Any]:
+def _prepare_session(path: str, read: ReadOptions, call: call_files.Call) -> Callable[[], Any]:
     tf.compat.v1.disable_eager_execution()
-    model = read_model(path)
+    model = read_model(path, read)
     variant = next(variant for variant in model.variants if variant.tags == call.tags)
     signature = variant.signatures[call.signature]
     loaded = LoadedVariant(model, variant)
