@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,11 @@ from typing import Any
 from migrate import errors
 
 VERIFY_MODES = ("auto", "none", "strict")
+
+
+def find_libraries(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """`paths` as isolated processes find them, which work in another folder; a bare name stays the loader's to find."""
+    return tuple(os.path.abspath(path) if os.path.exists(path) else path for path in paths)
 
 
 def is_signature_spec(text: str) -> bool:
@@ -141,6 +147,7 @@ class MigrateOptions:
         return dataclasses.replace(self.read, signature=self.read.signature or self.rebuild.signature)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "op_library", find_libraries(self.op_library))
         if self.verify not in VERIFY_MODES:
             raise errors.UsageError(
                 f"verify is {self.verify!r}", where="--verify", hint=f"one of {', '.join(VERIFY_MODES)}"
@@ -228,6 +235,7 @@ class CompareOptions:
     save_to: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "op_library", find_libraries(self.op_library))
         if self.level not in LEVELS:
             raise errors.UsageError(f"level is {self.level!r}", where="--level", hint=f"one of {', '.join(LEVELS)}")
         if not self.batch_sizes or min(self.batch_sizes) < 0 or len(set(self.batch_sizes)) < len(self.batch_sizes):

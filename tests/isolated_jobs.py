@@ -2,8 +2,10 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 from migrate import errors
@@ -53,3 +55,26 @@ def print_much(request):
     print("y" * 300_000)
     print("the end")
     os._exit(3)
+
+
+def surroundings(request):
+    import random  # what lies in the working directory must not come in its place
+
+    return {
+        "folder": os.getcwd(),
+        "files": os.listdir(),
+        "temporary": tempfile.gettempdir(),
+        "environment": dict(os.environ),
+        "path": sys.path,
+        "random": random.__file__,
+        "package": sys.modules["migrate"].__file__,
+    }
+
+
+def connect(request):
+    """Whether a server on the loopback is reached."""
+    try:
+        socket.create_connection(("127.0.0.1", request["port"]), timeout=5).close()
+    except OSError:
+        return False
+    return True

@@ -170,7 +170,9 @@ def _make_plan(
             "work": work,
         }
         where = f"{subjects[0].path} and {subjects[1].path}"
-        plan = isolation.run_job("migrate.comparison.planning:plan", request, where=where).value
+        # Nothing of a model runs in it; a function that a person gives may well ask a database.
+        by_function = bool(options.inputs) and not os.path.exists(options.inputs)
+        plan = isolation.run_job("migrate.comparison.planning:plan", request, where=where, network=by_function).value
     _check_tolerances(sources, plan["outputs"])
     return plan
 

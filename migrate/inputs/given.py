@@ -7,6 +7,7 @@ Python function "module:function". Only the planning job calls it.
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import importlib
 import json
@@ -89,13 +90,16 @@ def _call_function(text: str, signatures: Sequence[Mapping[str, Any]], folder: s
     module, _, name = text.partition(":")
     sys.path.insert(0, folder)
     try:
-        function = getattr(importlib.import_module(module), name)
+        with contextlib.chdir(folder):
+            function = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise errors.UsageError(f"cannot be imported: {error}", where=text, hint="check --inputs") from error
     finally:
         sys.path.pop(0)
     for entry in signatures:
-        for position, values in enumerate(function(entry["signature"], entry["inputs"] or {}) or ()):
+        with contextlib.chdir(folder):  # its own files lie beside it
+            given = list(function(entry["signature"], entry["inputs"] or {}) or ())
+        for position, values in enumerate(given):
             place = recorded.Place(tags=tuple(entry["tags"]), case=str(position), signature=entry["signature"])
             yield Offer(place=place, values=values, loose=True)
 

@@ -9,13 +9,12 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 from typing import Any
 
 from migrate import errors
-from migrate.isolation import protocol
+from migrate.isolation import protocol, sandbox
 
 _LOG_TAIL = 2000
 
@@ -74,14 +73,14 @@ class Server:
                 return
             with contextlib.suppress(FileNotFoundError):
                 os.remove(self._path)
-            environment = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0", **os.environ}
             log = open(os.path.join(self._folder, "server.log"), "ab")  # noqa: SIM115
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "migrate.isolation.server", self._path],
+                sandbox.make_command("migrate.isolation.server", [self._path]),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=environment,
+                env=sandbox.make_environment(os.environ),
+                cwd=self._folder,
             )
             log.close()
             assert self._process.stdout is not None
@@ -97,30 +96,56 @@ class Server:
         *,
         timeout: float | None = None,
         memory_limit: int | None = None,
+        network: bool = False,
         where: str = "",
     ) -> JobResult:
         """Runs `target` ("package.module:function") on a JSON request in a process of its own.
+
+        Paths in the request must be absolute: the process works in a scratch folder.
+
+        Args:
+          target: the function.
+          request: its argument.
+          timeout, memory_limit: seconds and bytes; None for no limit.
+          network: leave the job the network, where it runs code of the user's own and none of a model.
+          where: names the model in errors.
 
         Raises:
           MigrateError: the subclass that the function raised.
           JobError: the process died or hung, or the function raised something else.
         """
         self._start()
-        handle, log = tempfile.mkstemp(prefix="job-", suffix=".log", dir=self._folder)
-        os.close(handle)
-        job = {"target": target, "request": request, "log": log, "timeout": timeout, "memory_limit": memory_limit}
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(self._path)
-            protocol.send_message(connection, job)
-            reply = protocol.receive_message(connection)
-        with open(log, encoding="utf-8", errors="replace") as file:
-            printed = file.read()[-_LOG_TAIL:]
-        os.remove(log)
+        with tempfile.TemporaryDirectory(prefix="job-", dir=self._folder, ignore_cleanup_errors=True) as folder:
+            log = os.path.join(folder, "log")
+            scratch = os.path.join(folder, "scratch")
+            os.mkdir(scratch)
+            job = {
+                "target": target,
+                "request": request,
+                "log": log,
+                "folder": scratch,
+                "timeout": timeout,
+                "memory_limit": memory_limit,
+                "network": network,
+            }
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(self._path)
+                protocol.send_message(connection, job)
+                reply = protocol.receive_message(connection)
+            printed = _read_tail(log)
         if reply is None:
             raise JobError("the server of isolated processes died", state=protocol.DIED, log=printed, where=where)
         if reply["state"] == protocol.RETURNED:
             return JobResult(value=reply["value"], seconds=reply["seconds"], peak_rss_bytes=reply["peak_rss_bytes"])
         raise _make_error(reply, printed, where, timeout)
+
+
+def _read_tail(log: str) -> str:
+    try:
+        with open(log, encoding="utf-8", errors="replace") as file:
+            return file.read()[-_LOG_TAIL:]
+    except FileNotFoundError:
+        return ""
 
 
 def _make_error(reply: dict[str, Any], log: str, where: str, timeout: float | None) -> errors.MigrateError:

@@ -1,8 +1,8 @@
 """One JSON line each way over a Unix socket.
 
-Request: {"target": "package.module:function", "request": {...}, "log": path, "timeout": seconds or null,
-"memory_limit": bytes or null}. The function takes the request and returns a JSON value. Reply: {"state":
-"returned" | "raised" | "died" | "timed_out", "value": ..., "error": {...}, "signal": int, "exit_code": int,
+Request: {"target": "package.module:function", "request": {...}, "log": path, "folder": scratch, "timeout": seconds or
+null, "memory_limit": bytes or null, "network": bool}. The function takes the request and returns a JSON value. Reply:
+{"state": "returned" | "raised" | "died" | "timed_out", "value": ..., "error": {...}, "signal": int, "exit_code": int,
 "seconds": float, "peak_rss_bytes": int}.
 """
 

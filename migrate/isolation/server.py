@@ -1,4 +1,4 @@
-"""The fork server: `python -m migrate.isolation.server SOCKET`. Started by `client.Server`, stopped with it."""
+"""The fork server. Started by `client.Server` (`main([SOCKET])`), stopped with it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import importlib
 import io
 import json
 import os
-import resource
 import select
 import signal
 import socket
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 from migrate import errors
-from migrate.isolation import protocol
+from migrate.isolation import protocol, sandbox
 
 _POLL_SECONDS = 0.02
 
@@ -133,8 +133,7 @@ def _run(job: dict[str, Any], writer: int) -> None:
     # What a process printed before it died must not die with it in a buffer.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
-    if job["memory_limit"]:
-        resource.setrlimit(resource.RLIMIT_DATA, (job["memory_limit"], job["memory_limit"]))
+    sandbox.enter(folder=job["folder"], network=job["network"], memory_limit=job["memory_limit"])
     module, _, name = job["target"].partition(":")
     try:
         value = getattr(importlib.import_module(module), name)(job["request"])
@@ -158,5 +157,5 @@ def _describe(error: errors.MigrateError) -> dict[str, str]:
     return {"type": type(error).__name__, "message": error.message, "where": error.where, "hint": error.hint}
 
 
-if __name__ == "__main__":
-    serve(sys.argv[1])
+def main(arguments: Sequence[str]) -> None:
+    serve(arguments[0])

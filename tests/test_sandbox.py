@@ -1,0 +1,76 @@
+"""What an isolated process sees: nothing that lies beside the user by chance, no secret, no network."""
+
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import pytest
+
+import migrate
+from migrate import isolation
+from migrate.isolation import sandbox
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server started in a folder full of traps, as the folder of a model from a stranger may be."""
+    traps = tmp_path_factory.mktemp("traps")
+    (traps / "migrate").mkdir()
+    for name in ("random.py", "tensorflow.py", "sitecustomize.py", "migrate/__init__.py"):
+        (traps / name).write_text(f"open({str(traps / 'sprung')!r}, 'w').close()\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]))
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+        patch.chdir(traps)
+        running = isolation.Server()
+        running.run("isolated_jobs:echo", {"value": 0})
+    with running:
+        yield running
+    assert not (traps / "sprung").exists()
+
+
+def test_surroundings(server):
+    seen = server.run("isolated_jobs:surroundings", {}).value
+    assert seen["files"] == [] and seen["temporary"] == seen["folder"]
+    assert "AWS_SECRET_ACCESS_KEY" not in seen["environment"] and "PATH" in seen["environment"]
+    assert "" not in seen["path"]
+    assert pathlib.Path(seen["random"]).parent == pathlib.Path(os.__file__).parent
+    assert seen["package"] == os.path.abspath(migrate.__file__)
+    assert not os.path.exists(seen["folder"]), "the scratch folder goes with the job"
+
+
+def test_network(server):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        request = {"port": listener.getsockname()[1]}
+        assert server.run("isolated_jobs:connect", request, network=True).value
+        if not _may_drop_network():
+            pytest.skip("this system does not let a process give up its network")
+        assert not server.run("isolated_jobs:connect", request).value
+
+
+def _may_drop_network():
+    code = "import sys; from migrate.isolation import sandbox; sys.exit(not sandbox.drop_network())"
+    return subprocess.run([sys.executable, "-c", code], check=False, cwd=HERE.parent).returncode == 0
+
+
+def test_environment():
+    made = sandbox.make_environment({"TF_X": "1", "GITHUB_TOKEN": "t", "PYTHONPATH": ":rel:", "PATH": "p"})
+    assert made["TF_X"] == "1" and made["PATH"] == "p" and "GITHUB_TOKEN" not in made
+    assert made["PYTHONPATH"] == os.path.abspath("rel"), "an empty entry is the working directory"
+    assert "PYTHONPATH" not in sandbox.make_environment({"PYTHONPATH": ":"})
+
+
+def test_traps_beside_a_command(tmp_path):
+    """The whole command, called where a stranger's Python files lie."""
+    for name in ("random.py", "sitecustomize.py", "tensorflow.py"):
+        (tmp_path / name).write_text(f"open({str(tmp_path / 'sprung')!r}, 'w').close()\n", encoding="utf-8")
+    model = HERE.parent / "testdata" / "zoo" / "frozen_constants" / "model"
+    code = "from migrate.cli import model; model.run()"
+    command = [sys.executable, "-P", "-c", code, f"--source={model}", "--dest=out", "--verify=none"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "saved_model.pb").exists() and not (tmp_path / "sprung").exists()
