@@ -106,10 +106,11 @@ class RebuildOptions:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one isolated process may take: seconds and bytes, None for no limit."""
+    """What one job may take: seconds, bytes of memory, bytes on disk; None for no limit."""
 
     timeout: float | None = None
     memory_limit: int | None = None
+    disk_limit: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 from migrate import errors
@@ -78,3 +79,54 @@ def connect(request):
     except OSError:
         return False
     return True
+
+
+def kill_parent(request):
+    """The process that watches over this job."""
+    os.kill(os.getppid(), request["signal"])
+    time.sleep(60)
+
+
+def kill_server(request):
+    with open(f"/proc/{os.getppid()}/stat") as file:
+        os.kill(int(file.read().rpartition(")")[2].split()[1]), signal.SIGKILL)
+    time.sleep(0.2)
+    return "done"
+
+
+def spread(request):
+    """Several processes, each within the limit, in sessions of their own; none ends by itself."""
+    code = f"import time; x = bytearray(b'x') * {request['size']}; time.sleep(60)  # {request['mark']}"
+    for _ in range(request["count"]):
+        subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    if request["wait"]:
+        time.sleep(60)
+
+
+def fill_disk(request):
+    folder = request["folder"] or tempfile.gettempdir()
+    for number in range(1000):
+        with open(os.path.join(folder, str(number)), "wb") as file:
+            file.write(b"x" * 2**20)
+        time.sleep(0.002)
+    time.sleep(60)
+
+
+def start_threads(request):
+    for _ in range(10_000):
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    time.sleep(60)
+
+
+def temp_folder(request):
+    with tempfile.NamedTemporaryFile(delete=False):
+        return tempfile.gettempdir()
+
+
+def once(request):
+    """Kills its watcher the first time."""
+    if not os.path.exists(request["mark"]):
+        with open(request["mark"], "w"):
+            pass
+        kill_parent({"signal": signal.SIGKILL})
+    return "second"

@@ -2,12 +2,16 @@
 
 import os
 import pathlib
+import signal
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
 from migrate import errors, isolation
+from migrate.isolation import client, folders
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +106,87 @@ def test_memory_limit(server):
         server.run("isolated_jobs:hog", {"size": size}, memory_limit=2 * 2**30)
 
 
+def test_memory_limit_is_of_all_processes_together(server):
+    """Each of them is within it, and none is a child that the job waits for."""
+    request = {"size": 400 * 2**20, "count": 3, "wait": True, "mark": "zoo-spread-1"}
+    with pytest.raises(isolation.JobError, match=r"GiB of memory, more than its limit of 0.98 GiB") as failure:
+        server.run("isolated_jobs:spread", request, memory_limit=1000 * 2**20)
+    assert failure.value.state == "died"
+    assert not _processes_with("zoo-spread-1")
+
+
+def test_sessions_of_a_job_end_with_it(server):
+    server.run("isolated_jobs:spread", {"size": 1, "count": 2, "wait": False, "mark": "zoo-spread-2"})
+    assert not _processes_with("zoo-spread-2")
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_disk_limit(server, tmp_path, elsewhere):
+    folder = str(tmp_path) if elsewhere else ""
+    with pytest.raises(isolation.JobError, match=r"limit of 0\.02 GiB on disk"):
+        server.run("isolated_jobs:fill_disk", {"folder": folder}, disk_limit=20 * 2**20, folders=(str(tmp_path),))
+
+
+def test_threads_without_end(server):
+    with pytest.raises(isolation.JobError, match="threads and processes, more than"):
+        server.run("isolated_jobs:start_threads", {})
+
+
+def test_temporary_folder_is_the_jobs_own(server):
+    folders = [server.run("isolated_jobs:temp_folder", {}).value for _ in range(2)]
+    assert len(set(folders)) == 2 and not any(os.path.exists(folder) for folder in folders)
+
+
+def test_server_that_died_is_started_again(server):
+    first = server._process.pid
+    os.kill(first, signal.SIGKILL)
+    server._process.wait()
+    assert server.run("isolated_jobs:echo", {"value": 5}).value == 5
+    assert server._process.pid != first
+
+
+def test_server_that_stopped_is_replaced(server, monkeypatch):
+    """It accepts connections, since the system does so for it, and never answers."""
+    monkeypatch.setattr(client, "_START_SECONDS", 1.0)
+    first = server._process.pid
+    os.kill(first, signal.SIGSTOP)
+    assert server.run("isolated_jobs:echo", {"value": 6}).value == 6
+    assert server._process.pid != first
+
+
+def test_jobs_outlive_their_server(server):
+    """One job kills the server that all share; the others have their answers, and it has its own."""
+    found = {}
+
+    def ask(number):
+        target = "isolated_jobs:kill_server" if number == 1 else "isolated_jobs:echo"
+        found[number] = server.run(target, {"value": number}).value
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {0: 0, 1: "done", 2: 2, 3: 3}
+
+
+def test_who_kills_its_watcher_is_to_blame(server):
+    with pytest.raises(isolation.JobError, match="watches over it died twice") as failure:
+        server.run("isolated_jobs:kill_parent", {"signal": signal.SIGKILL})
+    assert failure.value.state == "died"
+    assert server.run("isolated_jobs:echo", {"value": 7}).value == 7
+
+
+def test_a_job_whose_watcher_was_killed_runs_again(server, tmp_path):
+    assert server.run("isolated_jobs:once", {"mark": str(tmp_path / "mark")}).value == "second"
+
+
+def test_who_stops_its_watcher_is_ended(server, monkeypatch):
+    monkeypatch.setattr(client, "_GRACE_SECONDS", 0.5)
+    with pytest.raises(isolation.JobError, match="died twice"):
+        server.run("isolated_jobs:kill_parent", {"signal": signal.SIGSTOP}, timeout=0.5)
+
+
 def test_log_keeps_its_end(server):
     with pytest.raises(isolation.JobError) as failure:
         server.run("isolated_jobs:print_much", {})
@@ -121,6 +206,63 @@ def test_many_threads(server):
     for thread in threads:
         thread.join()
     assert found == {number: number for number in range(8)}
+
+
+def test_kept_log(server, tmp_path):
+    with isolation.keep_logs(str(tmp_path / "log")), pytest.raises(isolation.JobError):
+        server.run("isolated_jobs:print_much", {}, where="model/x")
+    text = (tmp_path / "log").read_text(encoding="utf-8")
+    assert "isolated_jobs:print_much model/x" in text.splitlines()[0] and text.endswith("the end\n")
+    assert len(text) > 300_000
+
+
+def test_cancelled(server):
+    with isolation.Server() as own:
+        own.run("isolated_jobs:echo", {"value": 0})
+        threading.Timer(0.3, own.cancel).start()
+        started = time.monotonic()
+        for _ in range(2):
+            with pytest.raises(isolation.JobError) as failure:
+                own.run("isolated_jobs:kill_parent", {"signal": 0})
+            assert failure.value.state == "cancelled"
+        assert time.monotonic() - started < 20
+
+
+def test_killed_client_leaves_nothing(tmp_path):
+    """Neither processes nor its folder, nor what it had said it owns."""
+    owned, mark = tmp_path / "owned", tmp_path / "mark"
+    owned.mkdir()
+    code = (
+        "import threading, time\nfrom migrate import isolation\nserver = isolation.shared_server()\n"
+        f"server.own({str(owned)!r})\n"
+        f"work = {{'mark': {str(mark)!r}}}\n"
+        "threading.Thread(target=server.run, args=('isolated_jobs:hang', work)).start()\n"
+    )
+    temp = tmp_path / "temp"
+    temp.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temp), "PYTHONPATH": str(pathlib.Path(__file__).parent)}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    _await(lambda: pathlib.Path(f"{mark}.started").exists(), 120)
+    process.kill()
+    process.wait()
+    _await(lambda: not os.listdir(temp) and not owned.exists() and not _processes_with(str(mark)), 20)
+
+
+def _await(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_abandoned_folders_are_removed(tmp_path):
+    kept = folders.OwnedFolder(prefix="migrate-", parent=str(tmp_path))
+    left = folders.OwnedFolder(prefix="migrate-", parent=str(tmp_path))
+    os.close(left._lock)  # as its process would by ending
+    (tmp_path / "migrate-mine").mkdir()
+    folders.remove_abandoned(str(tmp_path), prefix="migrate-")
+    assert sorted(os.listdir(tmp_path)) == sorted(["migrate-mine", os.path.basename(kept.path)])
+    kept.remove()
 
 
 def test_closed_server_leaves_nothing(tmp_path):

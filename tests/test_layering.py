@@ -15,7 +15,6 @@ ORDER = (
     "migrate.model",
     "migrate.options",
     "migrate.arrays",
-    "migrate.checkpoint",
     "migrate.detect",
     "migrate.isolation",
     "migrate.verdict",  # plain values, which outcomes carry

@@ -5,6 +5,6 @@ instead of the seconds of the import. It forks while TensorFlow is only imported
 something: a running TensorFlow has threads, and threads do not survive a fork.
 """
 
-from migrate.isolation.client import JobError, JobResult, Server, run_job
+from migrate.isolation.client import JobError, JobResult, Server, keep_logs, run_job, shared_server
 
-__all__ = ["JobError", "JobResult", "Server", "run_job"]
+__all__ = ["JobError", "JobResult", "Server", "keep_logs", "run_job", "shared_server"]

@@ -4,26 +4,41 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import contextvars
 import dataclasses
+import json
 import os
+import select
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import threading
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from migrate import errors
-from migrate.isolation import protocol, sandbox
+from migrate.isolation import folders, protocol, sandbox
 
 _LOG_TAIL = 2000
+# TensorFlow's import takes 3 s; on a machine that is short of everything, a hundred times as long is no sign of death.
+_READY_SECONDS = 300.0
+# From the connection to the word that a job has begun: a fork.
+_START_SECONDS = 60.0
+# What a watcher may take beyond the time limit before it is taken for stopped.
+_GRACE_SECONDS = 30.0
+# A job is begun again where the server or its watcher, and not the job itself, has ended.
+_TRIES = 3
+_log_file: contextvars.ContextVar[str] = contextvars.ContextVar("log_file", default="")
 
 
 class JobError(errors.MigrateError):
     """A job's process died, hung, or failed in a way that no error of the toolkit describes.
 
     Attributes:
-      state: "died", "timed_out" or "raised".
+      state: "died", "timed_out", "raised" or "cancelled".
       log: the end of what the process printed.
     """
 
@@ -31,6 +46,14 @@ class JobError(errors.MigrateError):
         super().__init__(message, where=where, hint=hint)
         self.state = state
         self.log = log
+
+
+class _LostError(Exception):
+    """Server or watcher ended before the job did. `begun`: the job ran, and may be the cause."""
+
+    def __init__(self, *, begun: bool) -> None:
+        super().__init__()
+        self.begun = begun
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +66,22 @@ class JobResult:
 
 
 class Server:
-    """A running fork server; `with Server() as server: server.run(...)`. Safe to use from many threads."""
+    """A running fork server; `with Server() as server: server.run(...)`. Safe to use from many threads.
+
+    A server that died or does not answer is replaced, and what it had not begun is begun again. A job whose watcher
+    vanishes is run once more; when that happens again, the job itself is to blame.
+    """
 
     def __init__(self) -> None:
-        self._folder = tempfile.mkdtemp(prefix="migrate-")
-        self._path = os.path.join(self._folder, "jobs")
+        folders.remove_abandoned(tempfile.gettempdir(), prefix=folders.PREFIX)
+        self._owned = folders.OwnedFolder(prefix=folders.PREFIX)
+        self._folder = self._owned.path
+        self._path = ""
+        self._starts = 0
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._connections: set[socket.socket] = set()
+        self._cancelled = False
 
     def __enter__(self) -> Server:
         return self
@@ -58,36 +90,78 @@ class Server:
         self.close()
 
     def close(self) -> None:
-        if self._process is not None:
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-            self._process.wait()
-            if self._process.stdout is not None:
-                self._process.stdout.close()
-            self._process = None
-        shutil.rmtree(self._folder, ignore_errors=True)
+        process, self._process = self._process, None
+        if process is not None:
+            if process.stdin is not None:
+                process.stdin.close()
+            try:
+                process.wait(timeout=_GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+        self._owned.remove()
 
-    def _start(self) -> None:
+    def cancel(self) -> None:
+        """Ends all running jobs; they and all later ones raise JobError "cancelled"."""
+        self._cancelled = True
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def own(self, folder: str) -> None:
+        """Has `folder` removed when this process ends before it has done so itself."""
+        with self._lock, open(os.path.join(self._folder, folders.OWNED), "a", encoding="utf-8") as file:
+            file.write(json.dumps(folder) + "\n")
+
+    @contextlib.contextmanager
+    def scratch_folder(self) -> Iterator[str]:
+        """A folder for one model's work; it is gone after the block, or with this process."""
+        folder = tempfile.mkdtemp(prefix="work-", dir=self._folder)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _start(self, where: str) -> str:
+        """The socket of a living server, which is started where there is none."""
         with self._lock:
+            if self._cancelled:
+                raise JobError("stopped", state=protocol.CANCELLED, where=where)
             if self._process is not None and self._process.poll() is None:
-                return
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(self._path)
-            log = open(os.path.join(self._folder, "server.log"), "ab")  # noqa: SIM115
-            self._process = subprocess.Popen(
-                sandbox.make_command("migrate.isolation.server", [self._path]),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=sandbox.make_environment(os.environ),
-                cwd=self._folder,
-            )
-            log.close()
-            assert self._process.stdout is not None
-            if self._process.stdout.readline() != b"ready\n":
-                with open(os.path.join(self._folder, "server.log"), errors="replace") as file:
-                    tail = file.read()[-_LOG_TAIL:]
-                raise JobError("TensorFlow could not be loaded", state=protocol.DIED, log=tail, hint=tail)
+                return self._path
+            self._starts += 1
+            self._path = os.path.join(self._folder, f"jobs-{self._starts}")
+            log = os.path.join(self._folder, "server.log")
+            with open(log, "ab") as file:
+                process = subprocess.Popen(
+                    sandbox.make_command("migrate.isolation.server", [self._path, self._folder]),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=file,
+                    env=sandbox.make_environment(os.environ),
+                    cwd=self._folder,
+                    # Ctrl-C at the terminal is for the client, which knows what to do with what runs.
+                    start_new_session=True,
+                )
+            assert process.stdout is not None
+            ready, _, _ = select.select([process.stdout], [], [], _READY_SECONDS)
+            if not ready or process.stdout.readline() != b"ready\n":
+                process.kill()
+                process.wait()
+                tail = _read_tail(log)
+                raise JobError("TensorFlow could not be loaded", state=protocol.DIED, log=tail, where=where, hint=tail)
+            self._process = process
+            return self._path
+
+    def _replace(self, path: str) -> None:
+        """Ends the server behind `path`, which does not answer, unless another thread has done so."""
+        with self._lock:
+            if self._path == path and self._process is not None:
+                self._process.kill()
+                self._process.wait()
+                self._process = None
 
     def run(
         self,
@@ -96,6 +170,8 @@ class Server:
         *,
         timeout: float | None = None,
         memory_limit: int | None = None,
+        disk_limit: int | None = None,
+        folders: Sequence[str] = (),
         network: bool = False,
         where: str = "",
     ) -> JobResult:
@@ -104,60 +180,106 @@ class Server:
         Paths in the request must be absolute: the process works in a scratch folder.
 
         Args:
-          target: the function.
-          request: its argument.
-          timeout, memory_limit: seconds and bytes; None for no limit.
+          timeout: seconds.
+          memory_limit: bytes, of all processes of the job together.
+          disk_limit: bytes that may lie in its scratch folder and in `folders`.
           network: leave the job the network, where it runs code of the user's own and none of a model.
-          where: names the model in errors.
+          where: names the job in errors.
 
         Raises:
           MigrateError: the subclass that the function raised.
-          JobError: the process died or hung, or the function raised something else.
+          JobError: the process died, hung or broke a limit, or the function raised something else.
         """
-        self._start()
+        job = {
+            "target": target, "request": request, "timeout": timeout, "memory_limit": memory_limit,
+            "disk_limit": disk_limit, "folders": list(folders), "network": network,
+        }  # fmt: skip
+        lost = 0
+        for _ in range(_TRIES):
+            try:
+                return self._run_once(job, where)
+            except _LostError as error:
+                lost += error.begun
+                if lost > 1:
+                    break
+        message = "the process that watches over it died twice" if lost > 1 else "the server of isolated processes died"
+        raise JobError(message, state=protocol.DIED, where=where)
+
+    def _run_once(self, job: dict[str, Any], where: str) -> JobResult:
+        path = self._start(where)
         with tempfile.TemporaryDirectory(prefix="job-", dir=self._folder, ignore_cleanup_errors=True) as folder:
-            log = os.path.join(folder, "log")
-            scratch = os.path.join(folder, "scratch")
+            log, scratch = os.path.join(folder, "log"), os.path.join(folder, "scratch")
             os.mkdir(scratch)
-            job = {
-                "target": target,
-                "request": request,
-                "log": log,
-                "folder": scratch,
-                "timeout": timeout,
-                "memory_limit": memory_limit,
-                "network": network,
-            }
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.connect(self._path)
-                protocol.send_message(connection, job)
-                reply = protocol.receive_message(connection)
-            printed = _read_tail(log)
-        if reply is None:
-            raise JobError("the server of isolated processes died", state=protocol.DIED, log=printed, where=where)
+            try:
+                reply = self._ask(path, {**job, "log": log, "folder": scratch}, where)
+                printed = _read_tail(log)
+            finally:
+                _keep_log(log, job["target"], where)
         if reply["state"] == protocol.RETURNED:
             return JobResult(value=reply["value"], seconds=reply["seconds"], peak_rss_bytes=reply["peak_rss_bytes"])
-        raise _make_error(reply, printed, where, timeout)
+        raise _make_error(reply, printed, where, job)
+
+    def _ask(self, path: str, job: dict[str, Any], where: str) -> dict[str, Any]:
+        """The reply to a job.
+
+        Raises:
+          _LostError: there is none.
+        """
+        watcher = 0
+        reply: dict[str, Any] | None = None
+        with socket.socket(socket.AF_UNIX) as connection:
+            self._connections.add(connection)
+            try:
+                connection.settimeout(_START_SECONDS)
+                connection.connect(path)
+                protocol.send_message(connection, job)
+                replies = protocol.receive_messages(connection)
+                begun = next(replies, None)
+                if begun is not None:
+                    watcher = begun["pid"]
+                    connection.settimeout(None if job["timeout"] is None else job["timeout"] + _GRACE_SECONDS)
+                    reply = next(replies, None)
+            except OSError:
+                if watcher:  # it was stopped: by the job, or by what has stopped the job as well
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.kill(watcher, signal.SIGKILL)
+            finally:
+                self._connections.discard(connection)
+        if self._cancelled:
+            raise JobError("stopped", state=protocol.CANCELLED, where=where)
+        if not watcher:
+            self._replace(path)
+        if reply is None:
+            raise _LostError(begun=bool(watcher))
+        return reply
 
 
 def _read_tail(log: str) -> str:
-    try:
-        with open(log, encoding="utf-8", errors="replace") as file:
-            return file.read()[-_LOG_TAIL:]
-    except FileNotFoundError:
-        return ""
+    with contextlib.suppress(FileNotFoundError), open(log, "rb") as file:
+        file.seek(max(file.seek(0, os.SEEK_END) - _LOG_TAIL, 0))
+        return file.read().decode(errors="replace")
+    return ""
 
 
-def _make_error(reply: dict[str, Any], log: str, where: str, timeout: float | None) -> errors.MigrateError:
+def _keep_log(log: str, target: str, where: str) -> None:
+    """Moves what a job printed to the end of the file that `keep_logs` named, if any."""
+    kept = _log_file.get()
+    with contextlib.suppress(OSError):
+        if kept and os.path.getsize(log):
+            with open(log, "rb") as source, open(kept, "ab") as file:
+                file.write(f"== {time.strftime('%H:%M:%S')} {target} {where}\n".encode("utf-8", "backslashreplace"))
+                shutil.copyfileobj(source, file)
+
+
+def _make_error(reply: dict[str, Any], log: str, where: str, job: dict[str, Any]) -> errors.MigrateError:
     if reply["state"] == protocol.TIMED_OUT:
         return JobError(
-            f"did not finish within {timeout:g} s", state=protocol.TIMED_OUT, log=log, where=where,
+            f"did not finish within {job['timeout']:g} s", state=protocol.TIMED_OUT, log=log, where=where,
             hint="raise --timeout",
         )  # fmt: skip
     if reply["state"] == protocol.DIED:
-        how = f"signal {reply['signal']}" if reply["signal"] else f"exit code {reply['exit_code']}"
-        last = log.strip().splitlines()[-1:] or [""]
-        return JobError(f"the process died ({how}) {last[0]}".strip(), state=protocol.DIED, log=log, where=where)
+        last = (log.strip().splitlines()[-1:] or [""])[0]
+        return JobError(_describe_death(reply, last, job), state=protocol.DIED, log=log, where=where)
     described = reply["error"]
     kind = getattr(errors, described["type"], None)
     if kind is not None:
@@ -171,6 +293,27 @@ def _make_error(reply: dict[str, Any], log: str, where: str, timeout: float | No
         log=described.get("traceback", log),
         where=where,
     )
+
+
+def _describe_death(reply: dict[str, Any], last: str, job: dict[str, Any]) -> str:
+    if "limit" in reply:
+        return f"the process {reply['limit']}, and was ended {last}".strip()
+    how = f"signal {reply['signal']}" if reply["signal"] else f"exit code {reply['exit_code']}"
+    if job["memory_limit"] and "bad_alloc" in last:
+        how += f", out of memory: its limit is {job['memory_limit'] / 2**30:.2f} GiB"
+    elif reply["signal"] == signal.SIGKILL:
+        how += ", from outside: perhaps the system ran out of memory"
+    return f"the process died ({how}) {last}".strip()
+
+
+@contextlib.contextmanager
+def keep_logs(path: str) -> Iterator[None]:
+    """What the jobs of the block print is added to the file `path`."""
+    token = _log_file.set(path)
+    try:
+        yield
+    finally:
+        _log_file.reset(token)
 
 
 _shared: list[Server] = []

@@ -14,6 +14,8 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 
+from migrate.isolation import processes
+
 # Everything else stays behind: credentials, tokens, the user's settings of other programs.
 _KEPT = frozenset(
     {
@@ -80,7 +82,9 @@ def enter(*, folder: str, network: bool, memory_limit: int | None) -> None:
     # A core file would be written into the scratch folder, or wherever the system has them.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if memory_limit:
-        resource.setrlimit(resource.RLIMIT_DATA, (memory_limit, memory_limit))
+        # What the server had before it forked is not the job's.
+        most = memory_limit + processes.measure_data()
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     if not network:
         drop_network()
 

@@ -1,4 +1,4 @@
-"""The fork server. Started by `client.Server` (`main([SOCKET])`), stopped with it."""
+"""The fork server. Started by `client.Server` (`main([SOCKET, FOLDER])`), stopped with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import io
 import json
 import os
 import select
-import signal
+import shutil
 import socket
 import sys
 import time
@@ -17,38 +17,64 @@ from collections.abc import Sequence
 from typing import Any
 
 from migrate import errors
-from migrate.isolation import protocol, sandbox
+from migrate.isolation import folders, processes, protocol, sandbox, supervision
 
-_POLL_SECONDS = 0.02
+_POLL_SECONDS = 0.5
+# After the client has ended: for the jobs to be ended by those who watch over them.
+_LEAVING_SECONDS = 10.0
 
 
-def serve(path: str) -> None:
-    """Accepts jobs until the standard input closes, which it does when the client's process ends."""
+def serve(path: str, folder: str) -> None:
+    """Accepts jobs until the standard input closes, which it does when the client's process ends, however it ends.
+
+    Then removes `folder` and all folders that the file `owned` in it lists: what the client would have removed.
+    """
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
-    listener.listen(64)
+    listener.listen(256)
+    processes.adopt_orphans()
     import tensorflow  # noqa: F401  # the point of this process: every fork starts with it loaded
 
     sys.stdout.write("ready\n")
     sys.stdout.flush()
+    watchers: set[int] = set()
     while True:
-        _reap()
-        ready, _, _ = select.select([listener, sys.stdin], [], [], 1.0)
+        _reap(watchers)
+        ready, _, _ = select.select([listener, sys.stdin], [], [], _POLL_SECONDS)
         if sys.stdin in ready and not os.read(sys.stdin.fileno(), 1):
-            return
+            break
         if listener not in ready:
             continue
         connection, _ = listener.accept()
-        if os.fork() == 0:
+        watcher = os.fork()
+        if watcher == 0:
             listener.close()
-            _leave(_monitor, connection)
+            _leave(supervision.watch_job, connection, _run)
+        watchers.add(watcher)
         connection.close()
+    listener.close()
+    _leave_nothing(folder, watchers)
 
 
-def _reap() -> None:
+def _reap(watchers: set[int]) -> None:
+    """Takes leave of those that have ended; kills what a watcher that was killed has left behind."""
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            watchers.discard(pid)
+    processes.kill_descendants(os.getpid(), spared=watchers)
+
+
+def _leave_nothing(folder: str, watchers: set[int]) -> None:
+    deadline = time.monotonic() + _LEAVING_SECONDS
+    while processes.list_children(os.getpid()) and time.monotonic() < deadline:
+        _reap(watchers)
+        time.sleep(0.02)
+    processes.kill_descendants(os.getpid())
+    with contextlib.suppress(OSError), open(os.path.join(folder, folders.OWNED), encoding="utf-8") as file:
+        for line in file:
+            with contextlib.suppress(ValueError):
+                shutil.rmtree(json.loads(line), ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _leave(function: Any, *arguments: Any) -> None:
@@ -65,67 +91,9 @@ def _leave(function: Any, *arguments: Any) -> None:
         os._exit(code)
 
 
-def _monitor(connection: socket.socket) -> None:
-    """Forks the job, waits for it, replies; kills it when time is up or the client has gone."""
-    job = protocol.receive_message(connection)
-    if job is None:
-        return
-    reader, writer = os.pipe()
-    started = time.monotonic()
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        os.close(reader)
-        connection.close()
-        _leave(_run, job, writer)
-    os.close(writer)
-    timed_out = False
-    chunks: list[bytes] = []
-    os.set_blocking(reader, False)
-    while True:
-        # The result may be larger than the pipe: read while waiting.
-        with contextlib.suppress(BlockingIOError):
-            while data := os.read(reader, 2**16):
-                chunks.append(data)
-        pid, status, usage = os.wait4(child, os.WNOHANG)
-        if pid:
-            break
-        timed_out = job["timeout"] is not None and time.monotonic() - started > job["timeout"]
-        if timed_out or _has_gone(connection):
-            # By group and by itself: it may not have got to its setsid yet.
-            for kill in (os.killpg, os.kill):
-                with contextlib.suppress(ProcessLookupError):
-                    kill(child, signal.SIGKILL)
-            _, status, usage = os.wait4(child, 0)
-            break
-        select.select([reader], [], [], _POLL_SECONDS)
-    with contextlib.suppress(BlockingIOError):
-        while data := os.read(reader, 2**16):
-            chunks.append(data)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child, signal.SIGKILL)
-    reply: dict[str, Any] = json.loads(b"".join(chunks)) if os.WIFEXITED(status) and chunks else {}
-    if timed_out:
-        reply = {"state": protocol.TIMED_OUT}
-    elif not reply:
-        reply = {
-            "state": protocol.DIED,
-            "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
-            "exit_code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0,
-        }
-    reply["seconds"] = time.monotonic() - started
-    reply["peak_rss_bytes"] = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        protocol.send_message(connection, reply)
-
-
-def _has_gone(connection: socket.socket) -> bool:
-    ready, _, _ = select.select([connection], [], [], 0)
-    return bool(ready) and connection.recv(1, socket.MSG_PEEK) == b""
-
-
 def _run(job: dict[str, Any], writer: int) -> None:
     """In the job's process: everything that it prints goes to the log."""
+    processes.volunteer_for_oom()
     log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -140,8 +108,8 @@ def _run(job: dict[str, Any], writer: int) -> None:
         reply = {"state": protocol.RETURNED, "value": value}
     except errors.MigrateError as error:
         reply = {"state": protocol.RAISED, "error": _describe(error)}
-    except MemoryError as error:
-        reply = {"state": protocol.RAISED, "error": {"type": "MemoryError", "message": f"out of memory: {error}"}}
+    except MemoryError:
+        reply = {"state": protocol.DIED, "limit": "ran out of memory"}
     except Exception as error:
         traceback.print_exc()
         reply = {
@@ -158,4 +126,5 @@ def _describe(error: errors.MigrateError) -> dict[str, str]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    serve(arguments[0])
+    path, folder = arguments
+    serve(path, folder)

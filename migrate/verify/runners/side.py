@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 
 from migrate import isolation
@@ -52,5 +53,7 @@ def run_side(side: Side | Results, limits: Limits) -> Results:
         where=side.label,
         timeout=limits.timeout,
         memory_limit=limits.memory_limit,
+        disk_limit=limits.disk_limit,
+        folders=(os.path.dirname(side.request.results),),
     )
     return Results.load(side.request.results)
