@@ -117,6 +117,25 @@ def detect_format(path: str | os.PathLike[str]) -> Source:
     return _detect_directory(path)
 
 
+def suggest_model(path: str) -> str:
+    """ "did you mean PATH/model?": what a person meant who gave the folder above one model; "" where nothing lies one
+    level below. Nothing is parsed."""
+    below = sorted(entry.path for entry in os.scandir(path) if _is_model(entry)) if os.path.isdir(path) else []
+    return f"did you mean {' or '.join(below[:3])}{' or another' if len(below) > 3 else ''}?" if below else ""
+
+
+def _is_model(entry: os.DirEntry[str]) -> bool:
+    if entry.is_file():
+        return os.path.splitext(entry.name)[1] in (".h5", ".hdf5", ".keras")
+    if not entry.is_dir():
+        return False
+    try:
+        versions = [os.path.join(entry.path, name) for name in os.listdir(entry.path) if name.isdigit()]
+    except OSError:  # a folder that may not be read is no one's suggestion
+        return False
+    return is_saved_model_dir(entry.path) or any(map(is_saved_model_dir, versions))
+
+
 def _detect_directory(path: str) -> Source:
     names = sorted(os.listdir(path))
     hub = os.path.join(path, _HUB_MODULE_FILE)

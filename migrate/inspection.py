@@ -86,7 +86,9 @@ def inspect_model(source: str | os.PathLike[str], options: ReadOptions | None = 
         binary = os.path.join(found.path, "saved_model.pb")
         if found.format is Format.TF2_SAVED_MODEL and os.path.isfile(binary):
             version = detect.parse_saved_model_header(binary).tensorflow_version
-        return Inspection(path=found.path, format=found.format, evidence=found.evidence, tensorflow_version=version)
+        meant = detect.suggest_model(found.path) if found.format is Format.UNKNOWN else ""
+        evidence = (*found.evidence, meant) if meant else found.evidence
+        return Inspection(path=found.path, format=found.format, evidence=evidence, tensorflow_version=version)
     from migrate import readers  # loads TensorFlow's protos; the formats above need none
 
     with tempfile.TemporaryDirectory(prefix="migrate-inspect-") as scratch:

@@ -97,7 +97,8 @@ def _migrate(source: str, dest: str, options: MigrateOptions, progress: _Progres
         raise errors.UnknownFormatError(
             f"{found.format.value}: {'; '.join(found.evidence)}",
             where=found.path,
-            hint=f"formats that are migrated: {', '.join(kind.value for kind in READABLE)}",
+            hint=detect.suggest_model(found.path)
+            or f"formats that are migrated: {', '.join(kind.value for kind in READABLE)}",
         )
     staging.check_destination(dest, overwrite=options.overwrite)
     with tempfile.TemporaryDirectory(prefix="migrate-") as work, _published(dest) as publish:

@@ -206,8 +206,12 @@ class Verification:
     @property
     def failures(self) -> tuple[str, ...]:
         """Why it fails, one line each."""
-        bad = (f"{diff.where}/{diff.output} ({diff.route}): {diff.message}" for diff in self.diffs if not diff.equal)
-        return (*self.problems, *bad)
+        bad = [diff for diff in self.diffs if not diff.equal]
+        # The interface first: what cannot be called explains why nothing came of it.
+        bad.sort(key=lambda diff: diff.level != INTERFACE)
+        lines = [f"{diff.where}/{diff.output} ({diff.route}): {diff.message}" for diff in bad]
+        first = sum(diff.level == INTERFACE for diff in bad)
+        return (*lines[:first], *self.problems, *lines[first:])
 
     def to_record(self) -> dict[str, Any]:
         """JSON value; `from_record` reads it back."""

@@ -21,8 +21,10 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "inputs",
         "",
-        "Inputs: .npz, .jsonl, TFRecord of tf.Examples, TF Serving warm-up records, or module:function "
-        "(default: made up from the baseline's graph).",
+        "Inputs: .npz, .jsonl, TFRecord of tf.Examples, TF Serving warm-up records, or module:function, which is "
+        "called as function(signature_key, {input_key: {'dtype', 'shape', 'encoding', 'optional'}}) for each "
+        "signature and gives an iterable of {input_key: value}, one a call, or None for a signature that it does not "
+        "know; the module is looked for in the working directory first (default: made up from the baseline's graph).",
     )
     program.define_reading_flags(prefix="graph_")
     flags.DEFINE_list("signatures", [], "Keys of the signatures to compare (default: all).")
@@ -54,6 +56,8 @@ def define_flags() -> None:
 def main() -> int:
     baseline, candidate = program.require_flag("baseline"), program.require_flag("candidate")
     values = flags.FLAGS
+    if values.report:
+        reports.check_report(values.report, keep=(baseline, candidate, values.inputs))
     memory = values.memory_limit_gb
     options = CompareOptions(
         level=values.level,
@@ -107,7 +111,7 @@ def _parse_sizes(texts: list[str]) -> tuple[int, ...]:
 
 def run() -> None:
     define_flags()
-    program.run_program(main)
+    program.run_program(main, unable=program.USAGE)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,14 @@ from migrate.options import VERIFY_MODES, Limits, MigrateOptions, ReadOptions, R
 OK, FAILED, USAGE = 0, 1, 2
 
 
-def run_program(main: Callable[[], int]) -> None:
-    """Runs a command: 0 all well, 1 a model failed, 2 the call is wrong."""
+def run_program(main: Callable[[], int], *, unable: int = FAILED) -> None:
+    """Runs a command: 0 all well, 1 a model failed, 2 the call is wrong.
+
+    Args:
+      main: the command.
+      unable: exit code where a model that was given cannot be read or run. What compares models keeps 1 for a
+        difference: a comparison that could not be made found none.
+    """
 
     def guarded(argv: Sequence[str]) -> int:
         if len(argv) > 1:
@@ -28,7 +34,7 @@ def run_program(main: Callable[[], int]) -> None:
             return USAGE
         except errors.MigrateError as error:
             print(f"error: {error}", file=sys.stderr)
-            return FAILED
+            return unable
 
     _list_own_flags()
     # absl itself exits with 1 on a bad flag; the design keeps 1 for models.

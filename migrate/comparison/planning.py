@@ -21,7 +21,7 @@ from migrate.inputs.preview import preview_calls
 from migrate.inputs.synthesis import synthesize_cases
 from migrate.model import GraphVariant, Signature
 from migrate.options import ReadOptions
-from migrate.verify.judging.interface import is_training, match_signatures
+from migrate.verify.judging.interface import explain_impossible, is_training, match_signatures
 from migrate.verify.planning import share_tensors
 from migrate.verify.runners.servable import TRAINING_TAGS
 from migrate.verify.runners.side import MIGRATED, SESSION
@@ -54,7 +54,19 @@ def plan(request: dict[str, Any]) -> dict[str, Any]:
         if new is not None and "left_out" in new
     ]
     stands = {(tuple(o["tags"]), o["signature"]): n for o, n in pairs if n is not None and "left_out" not in n}
-    planned = [call for call in calls if (call.tags, call.signature) in stands]
+    impossible = {}
+    for old, new in pairs:
+        if new is not None and "left_out" not in new and (reason := explain_impossible(old, new)):
+            impossible[tuple(old["tags"]), old["signature"]] = reason
+    left_out += [
+        f"{','.join(tags) or '(no tags)'}/{key}: no call is made, the interfaces do not allow one: {reason}"
+        for (tags, key), reason in impossible.items()
+    ]
+    planned = [
+        call
+        for call in calls
+        if (call.tags, call.signature) in stands and (call.tags, call.signature) not in impossible
+    ]
     answering = []
     for call in planned:
         other = stands[call.tags, call.signature]

@@ -65,7 +65,8 @@ def find_subject(path: str | os.PathLike[str]) -> Subject:
         raise errors.UnknownFormatError(
             f"{found.format.value} cannot be compared ({'; '.join(found.evidence)})",
             where=path,
-            hint="give a TF1 Hub module, a SavedModel of TF1 or TF2, an Estimator export, a frozen graph, a "
+            hint=detect.suggest_model(path)
+            or "give a TF1 Hub module, a SavedModel of TF1 or TF2, an Estimator export, a frozen graph, a "
             "checkpoint, a Keras file, or recorded outputs (.npz)",
         )
     return Subject(path=found.path, kind=kind, format=found.format.value)

@@ -14,6 +14,7 @@ import json
 import os
 import struct
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -53,17 +54,33 @@ def read_offers(path: str, signatures: Sequence[Mapping[str, Any]], folder: str 
     Args:
       path: file, or "module:function".
       folder: the user's, in which a module is looked for first; this may be another process's.
-      signatures: of the baseline, for a function: it is called with (key, {input key: {"dtype", "shape", ...}})
-        and gives an iterable of {input key: value}, or None.
+      signatures: of the baseline, for a function: it is called as function(key, {input key: {"dtype": name, "shape":
+        list with None for what is open, "encoding": "dense", "coo_sparse" or "composite_tensor", "optional": bool}})
+        for each signature, and gives an iterable of {input key: value}, one a call, or None for a signature that it
+        does not know. A value is what numpy makes an array of, or a SparseValue or RaggedValue of `migrate.arrays`.
 
     Raises:
       SourceNotFoundError, CorruptModelError: there is no such file, or it is damaged.
-      UsageError: the form is unknown, or the function cannot be called.
+      UsageError: the form is unknown, the file cannot be read, or the function cannot be imported, raised, or gave
+        something else; its exception is named as its own.
     """
     if not os.path.exists(path) and _is_function(path):
         return list(_call_function(path, signatures, folder or os.getcwd()))
     if not os.path.isfile(path):
         raise errors.SourceNotFoundError("there are no such inputs", where=path, hint="check --inputs")
+    try:
+        return _read_file(path)
+    except errors.MigrateError as error:
+        if error.where:
+            raise
+        raise type(error)(error.message, where=path, hint="check --inputs") from error
+    except Exception as error:  # A file of anyone's making: whatever its parser says, the file cannot be fed.
+        raise errors.UsageError(
+            f"the inputs cannot be read: {type(error).__name__}: {error}", where=path, hint="check --inputs"
+        ) from error
+
+
+def _read_file(path: str) -> list[Offer]:
     name = os.path.basename(path)
     if name.endswith(".npz"):
         found = recorded.load_recording(path)
@@ -92,16 +109,42 @@ def _call_function(text: str, signatures: Sequence[Mapping[str, Any]], folder: s
     try:
         with contextlib.chdir(folder):
             function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise errors.UsageError(f"cannot be imported: {error}", where=text, hint="check --inputs") from error
+    except Exception as error:  # Importing runs the module's own code.
+        raise errors.UsageError(
+            f"cannot be imported: {_name_exception(error)}", where=text, hint="check --inputs"
+        ) from error
     finally:
         sys.path.pop(0)
+    if not callable(function):
+        raise errors.UsageError("is no function", where=text, hint="check --inputs")
     for entry in signatures:
-        with contextlib.chdir(folder):  # its own files lie beside it
-            given = list(function(entry["signature"], entry["inputs"] or {}) or ())
-        for position, values in enumerate(given):
+        called = f"for the signature {entry['signature']!r}"
+        try:
+            with contextlib.chdir(folder):  # its own files lie beside it
+                made = list(function(entry["signature"], entry["inputs"] or {}) or ())
+        except Exception as error:  # The user's own code: what it raises is told as its own.
+            raise errors.UsageError(
+                f"the function raised {_name_exception(error)}, {called}",
+                where=text,
+                hint="it is called as function(signature_key, {input_key: description})",
+            ) from error
+        for position, values in enumerate(made):
+            if not isinstance(values, Mapping):
+                raise errors.UsageError(
+                    f"the function gave {type(values).__name__} {called}, not a dict {{input key: value}}",
+                    where=text,
+                    hint="give an iterable of dicts, one a call",
+                )
             place = recorded.Place(tags=tuple(entry["tags"]), case=str(position), signature=entry["signature"])
             yield Offer(place=place, values=values, loose=True)
+
+
+def _name_exception(error: Exception) -> str:
+    """ "ValueError: text (file.py:12)": where it was raised, which is not in this toolkit."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename != __file__ and not frame.filename.startswith("<frozen")]
+    place = f" ({os.path.basename(own[-1].filename)}:{own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def _parse_json_lines(path: str) -> Iterator[Offer]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import tempfile
+from collections.abc import Iterable
 
+from migrate import errors
 from migrate.report import files, junit, page
 from migrate.report.summary import describe, describe_tolerance
 from migrate.verdict import Verification
@@ -15,6 +19,36 @@ _MOST_LINES = 20
 def find_folder(report: str) -> str:
     """Where inputs and answers go: beside the report, under its name."""
     return f"{os.path.splitext(os.path.abspath(report))[0]}.files"
+
+
+def check_report(report: str, *, keep: Iterable[str] = ()) -> None:
+    """Makes the report's folder and tries it, before hours of work are spent on what cannot be written.
+
+    Args:
+      report: path of the JSON file.
+      keep: files that the report must not replace.
+
+    Raises:
+      DestinationError: it cannot be written, or would replace a file of the comparison.
+    """
+    path = os.path.abspath(report)
+    stem, ending = os.path.splitext(path)
+    hint = "--report names a JSON file; an HTML page, JUnit XML and a folder of inputs come beside it"
+    if ending in (".html", ".xml") or path in map(os.path.abspath, filter(None, keep)):
+        raise errors.DestinationError(f"the report would replace {path}", where="--report", hint=hint)
+    taken = [name for name in (path, f"{stem}.html", f"{stem}.xml") if os.path.isdir(name)]
+    if taken:
+        raise errors.DestinationError(f"{taken[0]} is a folder", where="--report", hint=hint)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with tempfile.TemporaryFile(dir=os.path.dirname(path)):
+            pass
+        if os.path.exists(folder := find_folder(report)) and not os.path.isdir(folder):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
+    except OSError as error:
+        raise errors.DestinationError(
+            f"the report cannot be written: {error.filename or path}: {error.strerror}", where="--report", hint=hint
+        ) from error
 
 
 def write_report(report: str, baseline: str, candidate: str, verification: Verification) -> None:

@@ -126,5 +126,35 @@ def is_refined(promised: Sequence[int | None] | None, found: Sequence[int | None
     )
 
 
+def explain_impossible(old: Entry, new: Entry) -> str:
+    """Why no call of the baseline's signature can be made of the candidate's, "" where one can.
+
+    A call hands over the baseline's inputs: each must be there, of its dtype and encoding, in a shape that can be fed;
+    and the candidate must not ask for one that is not handed over. Outputs forbid no call.
+    """
+    if old["inputs"] is None or new["inputs"] is None:
+        return ""
+    for key, tensor in old["inputs"].items():
+        if key not in new["inputs"]:
+            return f"the candidate lacks the input {key}"
+        for name in ("encoding", "dtype"):
+            found = new["inputs"][key][name]
+            if tensor[name] and found and tensor[name] != found:
+                return f"{name} of the input {key}: {tensor[name]} became {found}"
+        if not _can_meet(tensor["shape"], new["inputs"][key]["shape"]):
+            return (
+                f"shape of the input {key}: {_spell_shape(tensor['shape'])} became "
+                f"{_spell_shape(new['inputs'][key]['shape'])}"
+            )
+    asked = [key for key, tensor in new["inputs"].items() if key not in old["inputs"] and not tensor["optional"]]
+    return f"the candidate asks for the input {asked[0]}, which the baseline does not have" if asked else ""
+
+
+def _can_meet(old: Sequence[int | None] | None, new: Sequence[int | None] | None) -> bool:
+    if old is None or new is None:
+        return True
+    return len(old) == len(new) and all(a is None or b is None or a == b for a, b in zip(old, new, strict=True))
+
+
 def _spell_shape(shape: Sequence[int | None] | None) -> str:
     return "?" if shape is None else "[" + ", ".join("?" if d is None else str(d) for d in shape) + "]"
