@@ -17,12 +17,47 @@ from typing import Any
 
 from migrate import detect, errors, isolation
 from migrate.model import READABLE, Finding, Format
-from migrate.options import Limits, MigrateOptions, ReadOptions, RebuildOptions
-from migrate.outcome import Outcome, Status, describe_finding, parse_finding
+from migrate.options import MigrateOptions, ReadOptions, RebuildOptions
+from migrate.outcome import Outcome, Status
 from migrate.verdict import Verdict, Verification
+from migrate.verify.extras import Extras
 from migrate.verify.migration import verify_migration
 from migrate.write import provenance, staging
 
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """What the process that reads, rebuilds and writes is asked.
+
+    Attributes:
+      source: folder of the legacy model.
+      staged: folder that receives the migrated model.
+      work: scratch folder, which receives the stage that was entered and the planned calls.
+      read, rebuild, op_library, seed, target_tensorflow, dump_graphs: as in MigrateOptions; paths are absolute.
+      verify: whether calls are planned.
+    """
+
+    source: str
+    staged: str
+    work: str
+    read: ReadOptions
+    rebuild: RebuildOptions
+    op_library: tuple[str, ...] = ()
+    verify: bool = True
+    seed: int = 0
+    target_tensorflow: str = ""
+    dump_graphs: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What came of it: findings of all three stages, and what to verify beside the planned calls."""
+
+    findings: tuple[Finding, ...]
+    extras: Extras
+
+
+BUILD = isolation.Job("migrate.pipeline:build", BuildRequest, Built)
 _STAGE_FILE = "stage"
 _SCRATCH = "scratch"
 
@@ -102,10 +137,10 @@ def _migrate(source: str, dest: str, options: MigrateOptions, progress: _Progres
         )
     staging.check_destination(dest, overwrite=options.overwrite)
     with tempfile.TemporaryDirectory(prefix="migrate-") as work, _published(dest) as publish:
-        record = _build(found.path, publish.staged, work, options, progress)
+        built = _build(found.path, publish.staged, work, options, progress)
         if options.verify != "none":
             progress.stage = "verify"
-            progress.verification = verify_migration(found, publish.staged, work, record["extras"], options)
+            progress.verification = verify_migration(found, publish.staged, work, built.extras, options)
             if progress.verification.verdict is Verdict.FAIL:
                 return Status.REGRESSED, _describe_failure(progress.verification)
         _complete_record(publish.staged, progress.verification)
@@ -139,43 +174,38 @@ def _published(dest: str) -> Any:
             raise _NotPublished
 
 
-def _build(source: str, staged: str, work: str, options: MigrateOptions, progress: _Progress) -> dict[str, Any]:
+def _build(source: str, staged: str, work: str, options: MigrateOptions, progress: _Progress) -> Built:
     """read, rebuild and write, in one isolated process."""
     progress.stage = "read"
-    request = {
-        "source": source,
-        "staged": staged,
-        "work": work,
-        "read": options.reading.to_json(),
-        "rebuild": dataclasses.asdict(options.rebuild),
-        "op_library": list(options.op_library),
-        "verify": options.verify != "none",
-        "seed": options.seed,
-        "target_tensorflow": options.target_tensorflow,
-        "dump_graphs": os.path.abspath(options.dump_graphs) if options.dump_graphs else "",
-    }
+    request = BuildRequest(
+        source=source,
+        staged=staged,
+        work=work,
+        read=options.reading,
+        rebuild=options.rebuild,
+        op_library=options.op_library,
+        verify=options.verify != "none",
+        seed=options.seed,
+        target_tensorflow=options.target_tensorflow,
+        dump_graphs=os.path.abspath(options.dump_graphs) if options.dump_graphs else "",
+    )
     try:
-        result = isolation.run_job("migrate.pipeline:build", request, where=source, **_limits(options.limits))
+        result = isolation.run_job(BUILD, request, limits=options.limits, where=source)
     finally:
         with contextlib.suppress(OSError), open(os.path.join(work, _STAGE_FILE), encoding="utf-8") as file:
             progress.stage = file.read() or progress.stage
     progress.peak_rss_bytes = result.peak_rss_bytes
-    progress.findings = tuple(parse_finding(finding) for finding in result.value["findings"])
-    value: dict[str, Any] = result.value
-    return value
+    progress.findings = result.value.findings
+    return result.value
 
 
-def _limits(limits: Limits) -> dict[str, Any]:
-    return dataclasses.asdict(limits)
-
-
-def build(request: dict[str, Any]) -> dict[str, Any]:
+def build(request: BuildRequest) -> Built:
     """Job: writes the migrated model into `staged`, and the calls that verify it into `work`/calls."""
     import tensorflow as tf  # only the isolated process loads TensorFlow
 
     from migrate import readers
     from migrate.graph import dumping, removed_ops
-    from migrate.inputs import calls, preview
+    from migrate.inputs import calls
     from migrate.rebuild import module
     from migrate.verify import planning
     from migrate.write import oldest, writer
@@ -183,43 +213,40 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
     tf.get_logger().setLevel("ERROR")
 
     def enter(stage: str) -> None:
-        with open(os.path.join(request["work"], _STAGE_FILE), "w", encoding="utf-8") as file:
+        with open(os.path.join(request.work, _STAGE_FILE), "w", encoding="utf-8") as file:
             file.write(stage)
 
-    for path in request["op_library"]:
+    for path in request.op_library:
         _load_op_library(path)
     enter("read")
-    read = ReadOptions.from_json(request["read"])
-    scratch = os.path.join(request["work"], _SCRATCH)
+    scratch = os.path.join(request.work, _SCRATCH)
     os.makedirs(scratch, exist_ok=True)
-    model = readers.read_model(request["source"], read, scratch)
-    digest = provenance.digest_source(request["source"])
-    chosen = {**request["rebuild"]}
-    for name in ("inference_tags", "training_tags"):
-        chosen[name] = None if chosen[name] is None else tuple(chosen[name])
-    options = RebuildOptions(**chosen)
+    model = readers.read_model(request.source, request.read, scratch)
+    digest = provenance.digest_source(request.source)
     enter("rebuild")
-    dumps = request["dump_graphs"]
+    dumps = request.dump_graphs
     observer = functools.partial(dumping.make_observer, dumps) if dumps else None
-    rebuilt = module.rebuild_model(model, options, digest, observer)
+    rebuilt = module.rebuild_model(model, request.rebuild, digest, observer)
     enter("write")
-    written = writer.write_model(rebuilt, request["staged"])
-    oldest.check_target(written.oldest, request["target_tensorflow"], request["source"])
+    written = writer.write_model(rebuilt, request.staged)
+    oldest.check_target(written.oldest, request.target_tensorflow, request.source)
     findings = (*rebuilt.findings, *written.findings)
-    if request["verify"]:
+    if request.verify:
         findings += removed_ops.describe_baseline(findings)
-    record = provenance.describe_migration(model, rebuilt, options, digest, tf.__version__, findings, written.oldest)
-    record["options"]["read"] = read.to_json()
-    record["options"]["op_library"] = [os.path.basename(path) for path in request["op_library"]]
-    provenance.write_record(request["staged"], record)
-    extras: dict[str, Any] = {"losses": None, "updates": None}
-    if request["verify"]:
-        folder = os.path.join(request["work"], "calls")
+    record = provenance.describe_migration(
+        model, rebuilt, request.rebuild, digest, tf.__version__, findings, written.oldest
+    )
+    record["options"]["read"] = request.read.to_json()
+    record["options"]["op_library"] = [os.path.basename(path) for path in request.op_library]
+    provenance.write_record(request.staged, record)
+    extras = Extras()
+    if request.verify:
+        folder = os.path.join(request.work, "calls")
         os.makedirs(folder, exist_ok=True)
-        planned = planning.plan_calls(rebuilt, seed=request["seed"])
+        planned = planning.plan_calls(rebuilt, seed=request.seed)
         calls.save_calls(folder, planned)
-        extras = planning.plan_extras(rebuilt, planned) | {"inputs": preview.preview_calls(planned)}
-    return {"findings": [describe_finding(finding) for finding in findings], "extras": extras}
+        extras = planning.plan_extras(rebuilt, planned)
+    return Built(findings=findings, extras=extras)
 
 
 def _load_op_library(path: str) -> None:

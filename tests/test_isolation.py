@@ -1,5 +1,6 @@
 """What a job does to itself it does to nobody else: crash, hang, error, hunger, long answers."""
 
+import dataclasses
 import os
 import pathlib
 import signal
@@ -7,53 +8,99 @@ import subprocess
 import sys
 import threading
 import time
+import typing
 
 import pytest
 
-from migrate import errors, isolation
+from migrate import errors, isolation, pipeline
+from migrate.comparison import plan
 from migrate.isolation import client, folders
+from migrate.isolation.job import find_function
+from migrate.model import Severity
+from migrate.options import Limits
+from migrate.verify.runners import request, side
+from tests import isolated_jobs
+
+
+@pytest.fixture(scope="module", autouse=True)
+def findable_jobs():
+    """A server's jobs can import `tests.isolated_jobs`, wherever pytest was started."""
+    path = os.environ.get("PYTHONPATH", "")
+    root = str(pathlib.Path(__file__).parent.parent)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, path]))
+    yield
+    os.environ["PYTHONPATH"] = path
 
 
 @pytest.fixture(scope="module")
-def server():
-    """A server whose jobs can import `isolated_jobs` of this folder."""
-    path = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(pathlib.Path(__file__).parent), path]))
-    try:
-        with isolation.Server() as running:
-            running.run("isolated_jobs:echo", {"value": 0})
-            yield running
-    finally:
-        os.environ["PYTHONPATH"] = path
+def server(findable_jobs):
+    with isolation.Server() as running:
+        yield running
 
 
 def test_value_comes_back(server):
     value = {"a": [1, 2.5, None, "ä"], "b": {}}
-    result = server.run("isolated_jobs:echo", {"value": value})
+    result = server.run(isolated_jobs.find("echo"), {"value": value})
     assert result.value == value
     assert result.seconds > 0 and result.peak_rss_bytes > 2**20
 
 
+def test_typed_values_cross(server):
+    """Tuples are tuples and enums are enums on both sides."""
+    asked = isolated_jobs.Question(number=3, severity=Severity.WARNING, names=("a", "b"))
+    answer = server.run(isolated_jobs.ANSWER, asked).value
+    assert answer == isolated_jobs.Answer(question=asked, kind="tuple")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Older:
+    """A question as a client of another version would ask it."""
+
+    number: int
+    colour: str
+
+
+def test_request_of_another_type_is_refused(server):
+    job = isolation.Job("tests.isolated_jobs:answer", Older, isolated_jobs.Answer)
+    with pytest.raises(isolation.JobError, match="Question has no field colour"):
+        server.run(job, Older(number=1, colour="red"))
+
+
+def test_function_that_states_no_types_is_no_job(server):
+    with pytest.raises(isolation.JobError, match=r"untyped is no job.*stated type"):
+        server.run(isolated_jobs.find("untyped"), {})
+
+
+JOBS = [pipeline.BUILD, plan.PLAN, request.INSIDE, request.TIMING, request.DESCRIBE, *side.RUNNERS.values()]
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.target)
+def test_jobs_say_what_their_functions_take_and_return(job):
+    function, taken = find_function(job.target)
+    assert taken is job.request
+    assert typing.get_type_hints(function)["return"] is job.answer
+
+
 def test_each_job_has_a_process(server):
-    pids = {server.run("isolated_jobs:pid", {}).value for _ in range(3)}
+    pids = {server.run(isolated_jobs.find("pid"), {}).value for _ in range(3)}
     assert len(pids) == 3 and os.getpid() not in pids
 
 
 @pytest.mark.parametrize("size", [2**16, 5 * 2**20])
 def test_answer_larger_than_a_pipe(server, size):
-    assert len(server.run("isolated_jobs:large", {"size": size}).value) == size
+    assert len(server.run(isolated_jobs.find("large"), {"size": size}).value) == size
 
 
 def test_crash_by_signal(server):
     with pytest.raises(isolation.JobError, match=r"signal 11.*last words") as failure:
-        server.run("isolated_jobs:crash", {}, where="model/x")
+        server.run(isolated_jobs.find("crash"), {}, where="model/x")
     assert failure.value.state == "died" and failure.value.where == "model/x"
-    assert server.run("isolated_jobs:echo", {"value": 1}).value == 1
+    assert server.run(isolated_jobs.find("echo"), {"value": 1}).value == 1
 
 
 def test_exit_without_answer(server):
     with pytest.raises(isolation.JobError, match="exit code 7") as failure:
-        server.run("isolated_jobs:leave", {"code": 7})
+        server.run(isolated_jobs.find("leave"), {"code": 7})
     assert failure.value.state == "died"
 
 
@@ -61,7 +108,7 @@ def test_hang_is_killed_with_its_children(server, tmp_path):
     mark = tmp_path / "mark"
     started = time.monotonic()
     with pytest.raises(isolation.JobError, match=r"did not finish within 1 s.*--timeout") as failure:
-        server.run("isolated_jobs:hang", {"mark": str(mark)}, timeout=1)
+        server.run(isolated_jobs.find("hang"), {"mark": str(mark)}, limits=Limits(timeout=1))
     assert failure.value.state == "timed_out"
     assert time.monotonic() - started < 20
     assert pathlib.Path(f"{mark}.started").exists(), "the job never began"
@@ -82,41 +129,41 @@ def _processes_with(text):
 
 def test_errors_of_the_toolkit_keep_their_class(server):
     with pytest.raises(errors.CorruptModelError) as failure:
-        server.run("isolated_jobs:refuse", {})
+        server.run(isolated_jobs.find("refuse"), {})
     assert str(failure.value) == "model/x: the file is damaged [copy it again]"
 
 
 def test_other_errors_are_named_with_their_traceback(server):
     with pytest.raises(isolation.JobError, match="KeyError: 'missing'") as failure:
-        server.run("isolated_jobs:stumble", {})
+        server.run(isolated_jobs.find("stumble"), {})
     assert failure.value.state == "raised"
     assert "stumble" in failure.value.log
 
 
 def test_unknown_target(server):
     with pytest.raises(isolation.JobError, match="AttributeError"):
-        server.run("isolated_jobs:no_such_job", {})
+        server.run(isolated_jobs.find("no_such_job"), {})
     with pytest.raises(isolation.JobError, match="ModuleNotFoundError"):
-        server.run("no_such_module:x", {})
+        server.run(isolation.Job("no_such_module:x", dict, dict), {})
 
 
 def test_memory_limit(server):
     size = 3 * 2**30
     with pytest.raises(isolation.JobError, match=r"(?i)memory"):
-        server.run("isolated_jobs:hog", {"size": size}, memory_limit=2 * 2**30)
+        server.run(isolated_jobs.find("hog"), {"size": size}, limits=Limits(memory_limit=2 * 2**30))
 
 
 def test_memory_limit_is_of_all_processes_together(server):
     """Each of them is within it, and none is a child that the job waits for."""
     request = {"size": 400 * 2**20, "count": 3, "wait": True, "mark": "zoo-spread-1"}
     with pytest.raises(isolation.JobError, match=r"GiB of memory, more than its limit of 0.98 GiB") as failure:
-        server.run("isolated_jobs:spread", request, memory_limit=1000 * 2**20)
+        server.run(isolated_jobs.find("spread"), request, limits=Limits(memory_limit=1000 * 2**20))
     assert failure.value.state == "died"
     assert not _processes_with("zoo-spread-1")
 
 
 def test_sessions_of_a_job_end_with_it(server):
-    server.run("isolated_jobs:spread", {"size": 1, "count": 2, "wait": False, "mark": "zoo-spread-2"})
+    server.run(isolated_jobs.find("spread"), {"size": 1, "count": 2, "wait": False, "mark": "zoo-spread-2"})
     assert not _processes_with("zoo-spread-2")
 
 
@@ -124,16 +171,21 @@ def test_sessions_of_a_job_end_with_it(server):
 def test_disk_limit(server, tmp_path, elsewhere):
     folder = str(tmp_path) if elsewhere else ""
     with pytest.raises(isolation.JobError, match=r"limit of 0\.02 GiB on disk"):
-        server.run("isolated_jobs:fill_disk", {"folder": folder}, disk_limit=20 * 2**20, folders=(str(tmp_path),))
+        server.run(
+            isolated_jobs.find("fill_disk"),
+            {"folder": folder},
+            limits=Limits(disk_limit=20 * 2**20),
+            folders=(str(tmp_path),),
+        )
 
 
 def test_threads_without_end(server):
     with pytest.raises(isolation.JobError, match="threads and processes, more than"):
-        server.run("isolated_jobs:start_threads", {})
+        server.run(isolated_jobs.find("start_threads"), {})
 
 
 def test_temporary_folder_is_the_jobs_own(server):
-    folders = [server.run("isolated_jobs:temp_folder", {}).value for _ in range(2)]
+    folders = [server.run(isolated_jobs.find("temp_folder"), {}).value for _ in range(2)]
     assert len(set(folders)) == 2 and not any(os.path.exists(folder) for folder in folders)
 
 
@@ -141,7 +193,7 @@ def test_server_that_died_is_started_again(server):
     first = server._process.pid
     os.kill(first, signal.SIGKILL)
     server._process.wait()
-    assert server.run("isolated_jobs:echo", {"value": 5}).value == 5
+    assert server.run(isolated_jobs.find("echo"), {"value": 5}).value == 5
     assert server._process.pid != first
 
 
@@ -150,7 +202,7 @@ def test_server_that_stopped_is_replaced(server, monkeypatch):
     monkeypatch.setattr(client, "_START_SECONDS", 1.0)
     first = server._process.pid
     os.kill(first, signal.SIGSTOP)
-    assert server.run("isolated_jobs:echo", {"value": 6}).value == 6
+    assert server.run(isolated_jobs.find("echo"), {"value": 6}).value == 6
     assert server._process.pid != first
 
 
@@ -159,8 +211,8 @@ def test_jobs_outlive_their_server(server):
     found = {}
 
     def ask(number):
-        target = "isolated_jobs:kill_server" if number == 1 else "isolated_jobs:echo"
-        found[number] = server.run(target, {"value": number}).value
+        job = isolated_jobs.find("kill_server" if number == 1 else "echo")
+        found[number] = server.run(job, {"value": number}).value
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -172,24 +224,24 @@ def test_jobs_outlive_their_server(server):
 
 def test_who_kills_its_watcher_is_to_blame(server):
     with pytest.raises(isolation.JobError, match="watches over it died twice") as failure:
-        server.run("isolated_jobs:kill_parent", {"signal": signal.SIGKILL})
+        server.run(isolated_jobs.find("kill_parent"), {"signal": signal.SIGKILL})
     assert failure.value.state == "died"
-    assert server.run("isolated_jobs:echo", {"value": 7}).value == 7
+    assert server.run(isolated_jobs.find("echo"), {"value": 7}).value == 7
 
 
 def test_a_job_whose_watcher_was_killed_runs_again(server, tmp_path):
-    assert server.run("isolated_jobs:once", {"mark": str(tmp_path / "mark")}).value == "second"
+    assert server.run(isolated_jobs.find("once"), {"mark": str(tmp_path / "mark")}).value == "second"
 
 
 def test_who_stops_its_watcher_is_ended(server, monkeypatch):
     monkeypatch.setattr(client, "_GRACE_SECONDS", 0.5)
     with pytest.raises(isolation.JobError, match="died twice"):
-        server.run("isolated_jobs:kill_parent", {"signal": signal.SIGSTOP}, timeout=0.5)
+        server.run(isolated_jobs.find("kill_parent"), {"signal": signal.SIGSTOP}, limits=Limits(timeout=0.5))
 
 
 def test_log_keeps_its_end(server):
     with pytest.raises(isolation.JobError) as failure:
-        server.run("isolated_jobs:print_much", {})
+        server.run(isolated_jobs.find("print_much"), {})
     assert failure.value.log.endswith("the end\n") and len(failure.value.log) < 10_000
 
 
@@ -198,7 +250,7 @@ def test_many_threads(server):
     found = {}
 
     def ask(number):
-        found[number] = server.run("isolated_jobs:echo", {"value": number}).value
+        found[number] = server.run(isolated_jobs.find("echo"), {"value": number}).value
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -210,7 +262,7 @@ def test_many_threads(server):
 
 def test_kept_log(server, tmp_path):
     with isolation.keep_logs(str(tmp_path / "log")), pytest.raises(isolation.JobError):
-        server.run("isolated_jobs:print_much", {}, where="model/x")
+        server.run(isolated_jobs.find("print_much"), {}, where="model/x")
     text = (tmp_path / "log").read_text(encoding="utf-8")
     assert "isolated_jobs:print_much model/x" in text.splitlines()[0] and text.endswith("the end\n")
     assert len(text) > 300_000
@@ -218,12 +270,12 @@ def test_kept_log(server, tmp_path):
 
 def test_cancelled(server):
     with isolation.Server() as own:
-        own.run("isolated_jobs:echo", {"value": 0})
+        own.run(isolated_jobs.find("echo"), {"value": 0})
         threading.Timer(0.3, own.cancel).start()
         started = time.monotonic()
         for _ in range(2):
             with pytest.raises(isolation.JobError) as failure:
-                own.run("isolated_jobs:kill_parent", {"signal": 0})
+                own.run(isolated_jobs.find("kill_parent"), {"signal": 0})
             assert failure.value.state == "cancelled"
         assert time.monotonic() - started < 20
 
@@ -233,14 +285,15 @@ def test_killed_client_leaves_nothing(tmp_path):
     owned, mark = tmp_path / "owned", tmp_path / "mark"
     owned.mkdir()
     code = (
-        "import threading, time\nfrom migrate import isolation\nserver = isolation.shared_server()\n"
+        "import threading, time\nfrom migrate import isolation\nfrom tests import isolated_jobs\n"
+        "server = isolation.shared_server()\n"
         f"server.own({str(owned)!r})\n"
         f"work = {{'mark': {str(mark)!r}}}\n"
-        "threading.Thread(target=server.run, args=('isolated_jobs:hang', work)).start()\n"
+        "threading.Thread(target=server.run, args=(isolated_jobs.find('hang'), work)).start()\n"
     )
     temp = tmp_path / "temp"
     temp.mkdir()
-    environment = {**os.environ, "TMPDIR": str(temp), "PYTHONPATH": str(pathlib.Path(__file__).parent)}
+    environment = {**os.environ, "TMPDIR": str(temp), "PYTHONPATH": str(pathlib.Path(__file__).parent.parent)}
     process = subprocess.Popen([sys.executable, "-c", code], env=environment)
     _await(lambda: pathlib.Path(f"{mark}.started").exists(), 120)
     process.kill()
@@ -268,7 +321,7 @@ def test_abandoned_folders_are_removed(tmp_path):
 def test_closed_server_leaves_nothing(tmp_path):
     """The server process and its folder are gone with it; closing twice is no error."""
     running = isolation.Server()
-    assert running.run("json:loads", "[1]").value == [1]
+    assert running.run(isolated_jobs.find("echo"), {"value": 1}).value == 1
     folder, process = running._folder, running._process
     running.close()
     running.close()

@@ -14,6 +14,7 @@ ORDER = (
     "migrate.wire",
     "migrate.model",
     "migrate.options",
+    "migrate.records",
     "migrate.arrays",
     "migrate.detect",
     "migrate.isolation",

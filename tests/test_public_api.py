@@ -1,8 +1,13 @@
 """The names that others build on: DESIGN's public surface, with its signatures."""
 
+import ast
 import dataclasses
+import importlib.resources
 import inspect
+import pathlib
+import tomllib
 
+import mypy.api
 import pytest
 
 import migrate
@@ -31,6 +36,37 @@ def test_functions(name):
 def test_every_listed_name_is_there(name):
     assert getattr(migrate, name) is not None
     assert name in dir(migrate) or name in migrate.__all__
+
+
+def test_editors_see_every_name():
+    """The TYPE_CHECKING block imports what is resolved on first use, from where it is resolved."""
+    tree = ast.parse(pathlib.Path(migrate.__file__).read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.name: node.module for node in block.body for alias in node.names}
+    assert seen == migrate._PUBLIC
+
+
+@pytest.mark.slow
+def test_type_checkers_see_signatures(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import migrate\nfrom compat import hub\n"
+        "reveal_type(migrate.migrate_model)\nreveal_type(migrate.compare_models)\nreveal_type(hub.Module)\n"
+        "migrate.no_such_name\n"
+    )
+    told, _, _ = mypy.api.run(["--strict", "--ignore-missing-imports", str(program)])
+    assert "source: str | os.PathLike[str], dest: str | os.PathLike[str]" in told
+    assert "-> migrate.verdict.Verification" in told
+    assert 'Module has no attribute "no_such_name"' in told
+    assert "-> compat.hub.module.Module" in told
+
+
+@pytest.mark.parametrize("package", ["migrate", "compat"])
+def test_packages_say_that_they_are_typed(package):
+    """PEP 561: without the marker a type checker ignores an installed package's annotations."""
+    assert (importlib.resources.files(package) / "py.typed").is_file()
+    project = tomllib.loads((pathlib.Path(migrate.__file__).parent.parent / "pyproject.toml").read_text("utf-8"))
+    assert "py.typed" in project["tool"]["setuptools"]["package-data"][package]
 
 
 def test_unknown_name():

@@ -11,6 +11,7 @@ import pytest
 import migrate
 from migrate import isolation
 from migrate.isolation import sandbox
+from tests import isolated_jobs
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -23,18 +24,18 @@ def server(tmp_path_factory):
     for name in ("random.py", "tensorflow.py", "sitecustomize.py", "migrate/__init__.py"):
         (traps / name).write_text(f"open({str(traps / 'sprung')!r}, 'w').close()\n", encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")]))
         patch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
         patch.chdir(traps)
         running = isolation.Server()
-        running.run("isolated_jobs:echo", {"value": 0})
+        running.run(isolated_jobs.find("echo"), {"value": 0})
     with running:
         yield running
     assert not (traps / "sprung").exists()
 
 
 def test_surroundings(server):
-    seen = server.run("isolated_jobs:surroundings", {}).value
+    seen = server.run(isolated_jobs.find("surroundings"), {}).value
     assert seen["files"] == [] and seen["temporary"] == seen["folder"]
     assert "AWS_SECRET_ACCESS_KEY" not in seen["environment"] and "PATH" in seen["environment"]
     assert "" not in seen["path"]
@@ -46,10 +47,10 @@ def test_surroundings(server):
 def test_network(server):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         request = {"port": listener.getsockname()[1]}
-        assert server.run("isolated_jobs:connect", request, network=True).value
+        assert server.run(isolated_jobs.find("connect"), request, network=True).value
         if not _may_drop_network():
             pytest.skip("this system does not let a process give up its network")
-        assert not server.run("isolated_jobs:connect", request).value
+        assert not server.run(isolated_jobs.find("connect"), request).value
 
 
 def _may_drop_network():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Mapping
 from typing import Any
 
 from migrate import errors, isolation
 from migrate.comparison.sides import BASELINE_CALLS, CANDIDATE_CALLS, RECORDED, Subject
 from migrate.inputs.calls import Call
 from migrate.options import CompareOptions
+from migrate.verify.runners import request
 
 ROUNDS, REPEATS, WARMUPS = 4, 20, 3
 
@@ -19,7 +19,7 @@ def measure_pair(
     subjects: tuple[Subject, Subject],
     calls: list[Call],
     answered: set[str],
-    names: Mapping[str, Mapping[str, Any]],
+    names: tuple[request.Names, request.Names],
     options: CompareOptions,
     work: str,
 ) -> dict[str, Any]:
@@ -43,21 +43,18 @@ def measure_pair(
     memory = [0, 0]
     for _ in range(ROUNDS):
         for position, (subject, folder) in enumerate(zip(subjects, (BASELINE_CALLS, CANDIDATE_CALLS), strict=True)):
-            request = {
-                "path": subject.path,
-                "kind": subject.kind,
-                "calls": os.path.join(work, folder),
-                "call": call.id,
-                "repeats": REPEATS,
-                "warmups": WARMUPS,
-                "op_library": list(options.op_library),
-                "names": names["baseline" if position == 0 else "candidate"],
-                "read": subject.read.to_json(),
-            }
-            result = isolation.run_job(
-                "migrate.verify.runners.timing:run", request, where=f"benchmark of {subject.path}"
+            timed = request.Subject(
+                path=subject.path,
+                kind=subject.kind,
+                calls=os.path.join(work, folder),
+                call=call.id,
+                op_library=options.op_library,
+                names=names[position],
+                read=subject.read,
             )
-            rounds[position].append(statistics.median(result.value["seconds"]))
+            wish = request.TimingRequest(subject=timed, repeats=REPEATS, warmups=WARMUPS)
+            result = isolation.run_job(request.TIMING, wish, where=f"benchmark of {subject.path}")
+            rounds[position].append(statistics.median(result.value.seconds))
             memory[position] = max(memory[position], result.peak_rss_bytes)
     return summarize_rounds(call.id, rounds, memory)
 

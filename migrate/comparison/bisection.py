@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
 from typing import Any
 
 from migrate import arrays, errors, isolation
@@ -13,6 +12,7 @@ from migrate.comparison.sides import BASELINE_CALLS, CANDIDATE_CALLS, Subject
 from migrate.options import CompareOptions
 from migrate.verdict import INFERENCE, OutputDiff, Verification
 from migrate.verify.judging.values import compare_values
+from migrate.verify.runners import request
 
 _VALUES, _LISTING = "intermediates.npz", "intermediates.json"
 _MOST = 24
@@ -38,13 +38,13 @@ class Intermediates:
 def bisect_outputs(
     verification: Verification,
     subjects: tuple[Subject, Subject],
-    names: Mapping[str, Mapping[str, Any]],
+    names: tuple[request.Names, request.Names],
     options: CompareOptions,
     work: str,
 ) -> tuple[dict[str, Any], ...]:
     """One finding for each output that differs, of the first call in which it does: {"where", "output", "node",
     "op", "message", "compared", "max_absolute"}; "node" is "" where nothing could be found, and the message says why.
-    `names`: of a side that answers to the other's, as the plan has them.
+    `names`: of both sides, as the plan has them.
     """
     found = []
     runs: dict[str, tuple[Intermediates, Intermediates] | str] = {}
@@ -70,35 +70,29 @@ def _choose_diffs(verification: Verification) -> list[OutputDiff]:
 def _run_both(
     call: str,
     subjects: tuple[Subject, Subject],
-    names: Mapping[str, Mapping[str, Any]],
+    names: tuple[request.Names, request.Names],
     options: CompareOptions,
     work: str,
     number: int,
 ) -> tuple[Intermediates, Intermediates] | str:
     sides = []
     folders = ((BASELINE_CALLS, "baseline"), (CANDIDATE_CALLS, "candidate"))
-    for subject, (calls, name) in zip(subjects, folders, strict=True):
+    for subject, own, (calls, name) in zip(subjects, names, folders, strict=True):
         if subject.recording is not None:
             return f"{call}: the {name} is a recording, which has no ops to look into"
         folder = os.path.join(work, f"{name}_inside_{number}")
-        request = {
-            "path": subject.graph_path,
-            "kind": subject.kind,
-            "calls": os.path.join(work, calls),
-            "call": call,
-            "results": folder,
-            "op_library": list(options.op_library),
-            "names": names[name],
-            "read": subject.read.to_json(),
-        }
+        looked_into = request.Subject(
+            path=subject.graph_path,
+            kind=subject.kind,
+            calls=os.path.join(work, calls),
+            call=call,
+            op_library=options.op_library,
+            names=own,
+            read=subject.read,
+        )
+        wish = request.InsideRequest(subject=looked_into, results=folder)
         try:
-            isolation.run_job(
-                "migrate.verify.runners.intermediates:run",
-                request,
-                where=f"{name} {subject.path}",
-                timeout=options.limits.timeout,
-                memory_limit=options.limits.memory_limit,
-            )
+            isolation.run_job(request.INSIDE, wish, limits=options.limits, where=f"{name} {subject.path}")
         except (isolation.JobError, errors.MigrateError) as error:
             return f"{call}: the inside of the {name} cannot be seen: {str(error).splitlines()[0][:300]}"
         sides.append(_load(folder))

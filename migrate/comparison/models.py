@@ -12,6 +12,7 @@ from typing import Any
 
 from migrate import errors, isolation
 from migrate.comparison import benchmark, bisection, recording, reproduce
+from migrate.comparison.plan import PLAN, Plan, PlanRequest, SideRequest
 from migrate.comparison.sides import (
     BASELINE_CALLS,
     CANDIDATE_CALLS,
@@ -30,7 +31,7 @@ from migrate.verify.judging.interface import compare_interfaces, is_training
 from migrate.verify.judging.judgement import Criteria, compare_results
 from migrate.verify.pair import Pair, compare_pair
 from migrate.verify.results import Results
-from migrate.verify.runners.request import Names, RunRequest
+from migrate.verify.runners.request import RunRequest
 from migrate.verify.runners.side import KERAS, SERVING, Side
 
 _DEEP = (TRAINING, GRADIENTS)
@@ -67,19 +68,19 @@ def compare_models(
         pair = _make_pair(subjects, plan, options, work)
         verification, answers = _judge(pair, options)
         if options.bisect and any(not diff.equal for diff in verification.diffs):
-            found = bisection.bisect_outputs(verification, subjects, plan["names"], options, work)
+            found = bisection.bisect_outputs(verification, subjects, plan.names, options, work)
             verification = dataclasses.replace(verification, bisection=found)
         if options.benchmark:
             answered = {call for _, call in answers[0].outputs} & {call for _, call in answers[1].outputs}
-            measured = benchmark.measure_pair(subjects, calls, answered, plan["names"], options, work)
+            measured = benchmark.measure_pair(subjects, calls, answered, plan.names, options, work)
             verification = dataclasses.replace(verification, benchmark=measured)
         verification = dataclasses.replace(
             verification,
-            inputs=tuple(plan["inputs"]),
-            notes=(*plan["notes"], *verification.notes),
+            inputs=plan.inputs,
+            notes=(*plan.notes, *verification.notes),
             tolerances=_list_tolerances(options, sources),
             reproduce=reproduce.spell_command(subjects[0].path, subjects[1].path, given),
-            not_compared=(*verification.not_compared, *plan["not_compared"], *_describe_limits(subjects, options)),
+            not_compared=(*verification.not_compared, *plan.not_compared, *_describe_limits(subjects, options)),
         )
         if options.save_to:
             _save(options.save_to, calls, answers)
@@ -122,9 +123,7 @@ def _describe_limits(subjects: tuple[Subject, Subject], options: CompareOptions)
     ]
 
 
-def _make_plan(
-    subjects: tuple[Subject, Subject], options: CompareOptions, sources: dict[str, str], work: str
-) -> dict[str, Any]:
+def _make_plan(subjects: tuple[Subject, Subject], options: CompareOptions, sources: dict[str, str], work: str) -> Plan:
     if all(subject.kind == RECORDED for subject in subjects):
         if options.level != "inference":
             raise errors.UsageError(
@@ -138,52 +137,32 @@ def _make_plan(
             for place, values in subject.recording.entries.items()
             for key in values
         ]
-        plan: dict[str, Any] = {
-            "random": [],
-            "racy": [],
-            "not_compared": [],
-            "inputs": [],
-            "outputs": outputs,
-            "answers": {},
-            "known": {"baseline": entries, "candidate": entries},
-            "loss_tags": None,
-            "update_call": "",
-            "gradient_calls": [],
-            "names": {"baseline": {}, "candidate": {}},
-            "notes": [],
-        }
+        plan = Plan(outputs=tuple(outputs), known=(tuple(entries), tuple(entries)))
     else:
-        request = {
-            **{
-                name: _describe_subject(subject)
-                for name, subject in zip(("baseline", "candidate"), subjects, strict=True)
-            },
+        baseline, candidate = (
+            SideRequest(path=subject.graph_path, kind=subject.kind, training=subject.training, read=subject.read)
+            for subject in subjects
+        )
+        request = PlanRequest(
+            baseline=baseline,
+            candidate=candidate,
             # The job's process may stand in another folder than the caller.
-            "inputs": os.path.abspath(options.inputs) if os.path.exists(options.inputs) else options.inputs,
-            "signatures": list(options.signatures),
-            "level": options.level,
-            "seed": options.seed,
-            "batch_sizes": list(options.batch_sizes),
-            "nonfinite": options.nonfinite,
-            "op_library": list(options.op_library),
-            "folder": os.getcwd(),
-            "work": work,
-        }
+            inputs=os.path.abspath(options.inputs) if os.path.exists(options.inputs) else options.inputs,
+            signatures=options.signatures,
+            level=options.level,
+            seed=options.seed,
+            batch_sizes=options.batch_sizes,
+            nonfinite=options.nonfinite,
+            op_library=options.op_library,
+            folder=os.getcwd(),
+            work=work,
+        )
         where = f"{subjects[0].path} and {subjects[1].path}"
         # Nothing of a model runs in it; a function that a person gives may well ask a database.
         by_function = bool(options.inputs) and not os.path.exists(options.inputs)
-        plan = isolation.run_job("migrate.comparison.planning:plan", request, where=where, network=by_function).value
-    _check_tolerances(sources, plan["outputs"])
+        plan = isolation.run_job(PLAN, request, network=by_function, where=where).value
+    _check_tolerances(sources, plan.outputs)
     return plan
-
-
-def _describe_subject(subject: Subject) -> dict[str, Any]:
-    return {
-        "path": subject.graph_path,
-        "kind": subject.kind,
-        "training": subject.training,
-        "read": subject.read.to_json(),
-    }
 
 
 def _check_tolerances(sources: dict[str, str], outputs: Iterable[tuple[str, str]]) -> None:
@@ -201,14 +180,14 @@ def _load_calls(work: str, name: str) -> list[Call]:
     return load_calls(folder) if os.path.isdir(folder) else []
 
 
-def _make_pair(subjects: tuple[Subject, Subject], plan: dict[str, Any], options: CompareOptions, work: str) -> Pair:
+def _make_pair(subjects: tuple[Subject, Subject], plan: Plan, options: CompareOptions, work: str) -> Pair:
     sides: list[Side | Results] = []
     for position, (name, folder) in enumerate((("baseline", BASELINE_CALLS), ("candidate", CANDIDATE_CALLS))):
         subject = subjects[position]
-        other = plan["known"]["candidate" if position == 0 else "baseline"]
+        other = plan.known[1 - position]
         if subject.recording is not None:
             # Calls of the baseline carry its own names; only a candidate's may be spelled otherwise.
-            answers = plan["answers"] if position == 1 else {}
+            answers = plan.answers if position == 1 else {}
             found = recording.to_results(subject.recording, other, answers)
             sides.append(_restrict(found, options))
             continue
@@ -221,7 +200,7 @@ def _make_pair(subjects: tuple[Subject, Subject], plan: dict[str, Any], options:
                 path = shutil.copy2(subject.path, path)  # Keras goes by the name's ending
             else:
                 shutil.copytree(subject.path, path)
-        deep = plan["loss_tags"] is not None
+        deep = plan.loss_tags is not None
         request = RunRequest(
             path=path,
             calls=os.path.join(work, folder),
@@ -229,31 +208,30 @@ def _make_pair(subjects: tuple[Subject, Subject], plan: dict[str, Any], options:
             op_library=options.op_library,
             losses=deep,
             variables=deep,
-            loss_tags=tuple(plan["loss_tags"][position]) if deep else (),
-            update_call=plan["update_call"],
-            gradient_calls=tuple(plan["gradient_calls"]),
+            loss_tags=plan.loss_tags[position] if plan.loss_tags else (),
+            update_call=plan.update_call,
+            gradient_calls=plan.gradient_calls,
             draws=options.draws,
-            names=Names(**plan["names"][name]),
+            names=plan.names[position],
             read=subject.read,
         )
         sides.append(Side(kind=subject.kind, request=request, label=f"{name} {subject.path}"))
-    random = tuple((place, key) for place, key in plan["random"])
     return Pair(
         baseline=sides[0],
         candidate=sides[1],
-        random=random,
-        racy=tuple((place, key) for place, key in plan["racy"]),
+        random=plan.random,
+        racy=plan.racy,
         interface=_select_interface(subjects, plan, options),
     )
 
 
 def _select_interface(
-    subjects: tuple[Subject, Subject], plan: dict[str, Any], options: CompareOptions
+    subjects: tuple[Subject, Subject], plan: Plan, options: CompareOptions
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The signatures that the level and --signatures ask for; none where a recording cannot tell."""
     if any(subject.kind == RECORDED for subject in subjects):
         return [], []
-    sides = [plan["known"][name] for name in ("baseline", "candidate")]
+    sides = [list(entries) for entries in plan.known]
     if options.signatures:
         sides = [[entry for entry in side if entry["signature"] in options.signatures] for side in sides]
     if options.level == INFERENCE and not all(is_training(entry) for entry in sides[0]):

@@ -15,6 +15,7 @@ from typing import Any
 
 from migrate.model import GraphVariant, Signature
 from migrate.verify.judging.interface import is_training
+from migrate.verify.runners.request import Names
 from migrate.verify.runners.side import KERAS
 
 _DEFAULTS = ("serving_default", "default")
@@ -39,50 +40,45 @@ class Reading:
 
 
 def adopt_names(
-    request: Mapping[str, Any], baseline: Reading, candidate: Reading
-) -> tuple[Reading, Reading, dict[str, dict[str, Any]], list[str]]:
-    """Both sides, a Keras file under the other's names; {side: fields of `request.Names`}; and what was renamed."""
-    names: dict[str, dict[str, Any]] = {"baseline": {}, "candidate": {}}
-    kinds = {name: request[name]["kind"] for name in names}
-    if kinds["candidate"] == KERAS:
-        candidate, names["candidate"] = _adopt(candidate, baseline)
-    elif kinds["baseline"] == KERAS:
-        baseline, names["baseline"] = _adopt(baseline, candidate)
-    notes = [_describe(side, found) for side, found in names.items() if found]
-    return baseline, candidate, names, notes
+    baseline_kind: str, candidate_kind: str, baseline: Reading, candidate: Reading
+) -> tuple[Reading, Reading, tuple[Names, Names], list[str]]:
+    """Both sides, a Keras file under the other's names; what either answers to; and what was renamed."""
+    old, new = Names(), Names()
+    if candidate_kind == KERAS:
+        candidate, new = _adopt(candidate, baseline)
+    elif baseline_kind == KERAS:
+        baseline, old = _adopt(baseline, candidate)
+    notes = [_describe(side, names) for side, names in (("baseline", old), ("candidate", new)) if names.signature]
+    return baseline, candidate, (old, new), notes
 
 
-def _describe(side: str, names: Mapping[str, Any]) -> str:
-    changed = [("input", own, other) for other, own in names["inputs"].items()]
-    changed += [("output", own, other) for own, other in names["outputs"].items()]
+def _describe(side: str, names: Names) -> str:
+    changed = [("input", own, other) for other, own in names.inputs.items()]
+    changed += [("output", own, other) for own, other in names.outputs.items()]
     listed = ", ".join(f"{what} {own!r} as {other!r}" for what, own, other in changed if own != other)
     return f"the {side}'s Keras file answers to the other side's names: {listed or 'its signature'}"
 
 
-def _adopt(keras: Reading, other: Reading) -> tuple[Reading, dict[str, Any]]:
+def _adopt(keras: Reading, other: Reading) -> tuple[Reading, Names]:
     own = next(entry for entry in keras.signatures if not is_training(entry))
     listed = [entry for entry in other.signatures if not is_training(entry)] or list(other.signatures)
     keys = list(dict.fromkeys(entry["signature"] for entry in listed))
     chosen = next((key for key in _DEFAULTS if key in keys), keys[0] if len(keys) == 1 else "")
     entry = next((entry for entry in listed if entry["signature"] == chosen), None)
     if entry is None:
-        return keras, {}
+        return keras, Names()
     # A recording has no inputs, and its output keys are the baseline's own or nobody's.
     inputs = pair_keys(own["inputs"], entry["inputs"] or own["inputs"])
     outputs = pair_keys(own["outputs"], entry["outputs"] or own["outputs"])
     if chosen == own["signature"] and all(a == b for pairs in (inputs, outputs) for a, b in pairs.items()):
-        return keras, {}
+        return keras, Names()
     signatures = [_rename_entry(old, chosen, inputs, outputs) for old in keras.signatures]
     graphs = {
         (tags, chosen): (variant, _rename_signature(signature, chosen, inputs, outputs))
         for (tags, _), (variant, signature) in keras.graphs.items()
     }
     unseen = frozenset((tags, chosen) for tags, _ in keras.unseen)
-    names = {
-        "signature": own["signature"],
-        "inputs": {new: old for old, new in inputs.items()},
-        "outputs": dict(outputs),
-    }
+    names = Names(signature=own["signature"], inputs={new: old for old, new in inputs.items()}, outputs=outputs)
     return dataclasses.replace(keras, signatures=signatures, graphs=graphs, unseen=unseen), names
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from migrate import errors, readers
 from migrate.comparison import naming
 from migrate.comparison.naming import Reading
+from migrate.comparison.plan import Plan, PlanRequest, SideRequest
 from migrate.comparison.sides import BASELINE_CALLS, CANDIDATE_CALLS, RECORDED
 from migrate.graph import index as graph_index
 from migrate.graph import races, randomness
@@ -20,7 +21,6 @@ from migrate.inputs.calls import Call, save_calls
 from migrate.inputs.preview import preview_calls
 from migrate.inputs.synthesis import synthesize_cases
 from migrate.model import GraphVariant, Signature
-from migrate.options import ReadOptions
 from migrate.verify.judging.interface import explain_impossible, is_training, match_signatures
 from migrate.verify.planning import share_tensors
 from migrate.verify.runners.servable import TRAINING_TAGS
@@ -29,20 +29,16 @@ from migrate.verify.signature_defs import describe_migrated, describe_signature,
 from migrate.write import provenance
 
 
-def plan(request: dict[str, Any]) -> dict[str, Any]:
-    """Job: {"baseline", "candidate": {"path", "kind", "training", "read"}, "inputs", "signatures", "level", "seed",
-    "batch_sizes", "nonfinite", "op_library", "folder": the user's, "work"}.
-
-    Writes `work`/calls and `work`/calls_candidate; returns {"random", "racy", "loss_tags" of both sides, "update_call",
-    "gradient_calls", "not_compared", "inputs" for people, "outputs", "answers": {candidate's own call id: baseline's
-    call id}, "known": {side: signatures}, "names": {side: as `request.Names`}, "notes"}.
-    """
-    for path in request["op_library"]:
+def plan(request: PlanRequest) -> Plan:
+    """Job: writes `work`/calls and `work`/calls_candidate, and says what else is run and compared."""
+    for path in request.op_library:
         tf.load_op_library(path)
     baseline, candidate = _read_both(request)
-    baseline, candidate, names, notes = naming.adopt_names(request, baseline, candidate)
+    baseline, candidate, names, notes = naming.adopt_names(
+        request.baseline.kind, request.candidate.kind, baseline, candidate
+    )
     chosen = [entry for entry in baseline.signatures if _is_chosen(entry, request)]
-    absent = sorted(set(request["signatures"]) - {entry["signature"] for entry in baseline.signatures})
+    absent = sorted(set(request.signatures) - {entry["signature"] for entry in baseline.signatures})
     if absent:
         known = ", ".join(sorted({entry["signature"] for entry in baseline.signatures}))
         raise errors.UsageError(f"no signature {', '.join(absent)}", where="--signatures", hint=f"it has: {known}")
@@ -73,51 +69,55 @@ def plan(request: dict[str, Any]) -> dict[str, Any]:
         same = dataclasses.replace(call, tags=tuple(other["tags"]), signature=other["signature"], answers=call.id)
         answering.append(same)
     for name, listed in ((BASELINE_CALLS, planned), (CANDIDATE_CALLS, answering)):
-        os.makedirs(os.path.join(request["work"], name))
-        save_calls(os.path.join(request["work"], name), listed)
+        os.makedirs(os.path.join(request.work, name))
+        save_calls(os.path.join(request.work, name), listed)
     random = sorted({*_find_random(baseline, planned), *_find_random(candidate, answering)})
-    return {
-        "random": random,
-        "racy": _find_racy(baseline, planned) if request["baseline"]["kind"] == SESSION else [],
-        "not_compared": left_out,
-        "inputs": preview_calls(planned),
-        **_plan_training(request, baseline, candidate, planned, random),
-        "outputs": _list_outputs(baseline, candidate, request),
-        "answers": {dataclasses.replace(call, answers="").id: call.id for call in answering},
-        "known": {"baseline": baseline.signatures, "candidate": candidate.signatures},
-        "names": names,
-        "notes": notes,
-    }
+    deep = request.level in ("training", "gradients")
+    return Plan(
+        random=tuple(random),
+        racy=tuple(_find_racy(baseline, planned)) if request.baseline.kind == SESSION else (),
+        not_compared=tuple(left_out),
+        inputs=preview_calls(planned),
+        loss_tags=(baseline.training_tags or (), candidate.training_tags or ()) if deep else None,
+        update_call=_find_update_call(baseline, planned) if deep else "",
+        gradient_calls=_choose_gradient_calls(planned, random) if request.level == "gradients" else (),
+        outputs=tuple(_list_outputs(baseline, candidate, request)),
+        answers={dataclasses.replace(call, answers="").id: call.id for call in answering},
+        known=(tuple(baseline.signatures), tuple(candidate.signatures)),
+        names=names,
+        notes=tuple(notes),
+    )
 
 
-def _is_chosen(entry: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
-    return not request["signatures"] or entry["signature"] in request["signatures"]
+def _is_chosen(entry: Mapping[str, Any], request: PlanRequest) -> bool:
+    return not request.signatures or entry["signature"] in request.signatures
 
 
-def _read_both(request: Mapping[str, Any]) -> tuple[Reading, Reading]:
+def _read_both(request: PlanRequest) -> tuple[Reading, Reading]:
     """A recording leaves open what the other side settles, so the model is read first."""
-    sides = {name: request[name] for name in ("baseline", "candidate")}
-    found = {name: _read_model(side, request["work"]) for name, side in sides.items() if side["kind"] != RECORDED}
-    known = next(iter(found.values()))
-    for name, side in sides.items():
-        if name not in found:
-            recording = recorded.load_recording(side["path"])
-            signatures = recorded.describe_recording(recording, known.signatures)
-            found[name] = Reading(signatures=signatures, graphs=known.graphs)
-    return found["baseline"], found["candidate"]
+    models = [None if side.kind == RECORDED else _read_model(side, request.work) for side in request.sides]
+    known = next(reading for reading in models if reading is not None)
+    baseline, candidate = (
+        _read_recording(side, known) if reading is None else reading
+        for side, reading in zip(request.sides, models, strict=True)
+    )
+    return baseline, candidate
 
 
-def _read_model(side: Mapping[str, Any], scratch: str) -> Reading:
-    path = side["path"]
-    if side["kind"] == SESSION:
-        variants: Sequence[GraphVariant] = readers.read_model(
-            path, ReadOptions.from_json(side["read"]).of_original, scratch
-        ).variants
+def _read_recording(side: SideRequest, known: Reading) -> Reading:
+    signatures = recorded.describe_recording(recorded.load_recording(side.path), known.signatures)
+    return Reading(signatures=signatures, graphs=known.graphs)
+
+
+def _read_model(side: SideRequest, scratch: str) -> Reading:
+    path = side.path
+    if side.kind == SESSION:
+        variants: Sequence[GraphVariant] = readers.read_model(path, side.read.of_original, scratch).variants
         graphs = {(v.tags, key): (v, s) for v in variants for key, s in v.signatures.items()}
         tag_sets = [variant.tags for variant in variants]
         return Reading(signatures=describe_variants(variants), graphs=graphs, training_tags=_choose_deciding(tag_sets))
     variants = read_variants(path)
-    if side["kind"] == MIGRATED:
+    if side.kind == MIGRATED:
         record = provenance.read_record(path)
         assert record is not None, "the subject was found to be migrated"
         definitions = {s.key: (v, s) for v in variants for s in v.signatures.values()}
@@ -137,11 +137,11 @@ def _read_model(side: Mapping[str, Any], scratch: str) -> Reading:
         )
     graphs = {(v.tags, key): (v, s) for v in variants for key, s in v.signatures.items()}
     entries = [describe_signature(v.tags, s) for v in variants for s in v.signatures.values()]
-    trained = next((found for (_, key), found in graphs.items() if key == side["training"]), None)
+    trained = next((found for (_, key), found in graphs.items() if key == side.training), None)
     if trained is None:
         return Reading(signatures=entries, graphs=graphs, training_tags=("serve",))
     # Callable, but no SignatureDef: it takes and gives what the signature does.
-    place = TRAINING_TAGS, side["training"]
+    place = TRAINING_TAGS, side.training
     callable_only = {"tags": list(place[0]), "signature": place[1], "method": "", "inputs": None, "outputs": None}
     return Reading(
         signatures=[*entries, callable_only],
@@ -159,19 +159,19 @@ def _choose_deciding(tag_sets: Sequence[tuple[str, ...]]) -> tuple[str, ...] | N
 
 
 def _lay_out_calls(
-    request: Mapping[str, Any], baseline: Reading, candidate: Reading, chosen: Sequence[Mapping[str, Any]]
+    request: PlanRequest, baseline: Reading, candidate: Reading, chosen: Sequence[Mapping[str, Any]]
 ) -> list[Call]:
-    if request["level"] == "interface":
+    if request.level == "interface":
         return []
     entries = list(chosen)
-    if request["level"] == "inference" and not all(is_training(entry) for entry in entries):
+    if request.level == "inference" and not all(is_training(entry) for entry in entries):
         entries = [entry for entry in entries if not is_training(entry)]
-    recorded = next((request[n] for n in ("baseline", "candidate") if request[n]["kind"] == RECORDED), None)
-    offers = given.read_offers(request["inputs"], entries, request["folder"]) if request["inputs"] else []
+    recorded = next((side for side in request.sides if side.kind == RECORDED), None)
+    offers = given.read_offers(request.inputs, entries, request.folder) if request.inputs else []
     if recorded is not None:
-        return _recorded_calls(recorded["path"], baseline, candidate, offers, entries)
+        return _recorded_calls(recorded.path, baseline, candidate, offers, entries)
     if offers:
-        return _offered_calls(offers, baseline, entries, request["inputs"])
+        return _offered_calls(offers, baseline, entries, request.inputs)
     calls: list[Call] = []
     for entry in entries:
         place = tuple(entry["tags"]), entry["signature"]
@@ -181,9 +181,9 @@ def _lay_out_calls(
             for case in synthesize_cases(
                 variant,
                 signature,
-                seed=request["seed"],
-                batch_sizes=request["batch_sizes"],
-                nonfinite=request["nonfinite"],
+                seed=request.seed,
+                batch_sizes=request.batch_sizes,
+                nonfinite=request.nonfinite,
             )
         )
     return calls
@@ -308,40 +308,31 @@ def _find_racy(side: Reading, calls: Sequence[Call]) -> list[tuple[str, str]]:
     return found
 
 
-def _plan_training(
-    request: Mapping[str, Any],
-    baseline: Reading,
-    candidate: Reading,
-    planned: Sequence[Call],
-    random: Sequence[tuple[str, str]],
-) -> dict[str, Any]:
-    """What the deeper levels run."""
-    deep = request["level"] in ("training", "gradients")
+def _find_update_call(baseline: Reading, planned: Sequence[Call]) -> str:
     tags = baseline.training_tags
-    update = next((call.id for call in planned if "train" in call.tags and call.tags == tags), "") if deep else ""
+    return next((call.id for call in planned if "train" in call.tags and call.tags == tags), "")
+
+
+def _choose_gradient_calls(planned: Sequence[Call], random: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """The first call of each signature that draws nothing at random."""
     drawn = {label for label, _ in random}
-    gradients: dict[str, str] = {}
-    if request["level"] == "gradients":
-        for call in planned:
-            label = call.id.rpartition("/")[0]
-            if label not in drawn and call.case != "defaults_omitted":
-                gradients.setdefault(label, call.id)
-    return {
-        "loss_tags": [list(side.training_tags or ()) for side in (baseline, candidate)] if deep else None,
-        "update_call": update,
-        "gradient_calls": list(gradients.values()),
-    }
+    chosen: dict[str, str] = {}
+    for call in planned:
+        label = call.id.rpartition("/")[0]
+        if label not in drawn and call.case != "defaults_omitted":
+            chosen.setdefault(label, call.id)
+    return tuple(chosen.values())
 
 
-def _list_outputs(baseline: Reading, candidate: Reading, request: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _list_outputs(baseline: Reading, candidate: Reading, request: PlanRequest) -> list[tuple[str, str]]:
     """(signature, output key) of everything that may be compared, to tell a mistyped tolerance."""
     found = [
         (entry["signature"], key)
         for entry in (*baseline.signatures, *candidate.signatures)
         for key in entry["outputs"] or ()
     ]
-    for name in ("baseline", "candidate"):
-        if request[name]["kind"] == RECORDED:
-            for place, values in recorded.load_recording(request[name]["path"]).entries.items():
+    for side in request.sides:
+        if side.kind == RECORDED:
+            for place, values in recorded.load_recording(side.path).entries.items():
                 found.extend((place.signature or "", key) for key in values)
     return list(dict.fromkeys(found))

@@ -9,6 +9,7 @@ from migrate import detect, errors, isolation
 from migrate.inputs import recorded
 from migrate.model import Format
 from migrate.options import CompareOptions, ReadOptions
+from migrate.verify.runners.request import DESCRIBE, DescribeRequest
 from migrate.verify.runners.side import KERAS, MIGRATED, ORIGINALS, SERVING
 from migrate.write import provenance
 
@@ -99,18 +100,8 @@ def explore_subject(subject: Subject, name: str, work: str, options: CompareOpti
     if subject.kind != KERAS and not (subject.kind == SERVING and is_deep):
         return subject
     graph = os.path.join(work, f"{name}_graph") if subject.kind == KERAS else ""
-    request = {
-        "path": subject.path,
-        "is_keras_file": subject.kind == KERAS,
-        "exported": graph,
-        "op_library": list(options.op_library),
-    }
-    limits = options.limits
-    told = isolation.run_job(
-        "migrate.verify.runners.serving:describe",
-        request,
-        where=f"{name} {subject.path}",
-        timeout=limits.timeout,
-        memory_limit=limits.memory_limit,
-    ).value
-    return dataclasses.replace(subject, graph=graph, training=told["training"] if is_deep else "")
+    request = DescribeRequest(
+        path=subject.path, is_keras_file=subject.kind == KERAS, exported=graph, op_library=options.op_library
+    )
+    told = isolation.run_job(DESCRIBE, request, limits=options.limits, where=f"{name} {subject.path}").value
+    return dataclasses.replace(subject, graph=graph, training=told.training if is_deep else "")

@@ -6,5 +6,6 @@ something: a running TensorFlow has threads, and threads do not survive a fork.
 """
 
 from migrate.isolation.client import JobError, JobResult, Server, keep_logs, run_job, shared_server
+from migrate.isolation.job import Job
 
-__all__ = ["JobError", "JobResult", "Server", "keep_logs", "run_job", "shared_server"]
+__all__ = ["Job", "JobError", "JobResult", "Server", "keep_logs", "run_job", "shared_server"]

@@ -17,10 +17,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Generic, TypeVar
 
-from migrate import errors
+from migrate import errors, records
 from migrate.isolation import folders, protocol, sandbox
+from migrate.isolation.job import Job
+from migrate.options import Limits
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
 
 _LOG_TAIL = 2000
 # TensorFlow's import takes 3 s; on a machine that is short of everything, a hundred times as long is no sign of death.
@@ -57,10 +62,10 @@ class _LostError(Exception):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class JobResult:
+class JobResult(Generic[Answer]):
     """What a job returned and what it took."""
 
-    value: Any
+    value: Answer
     seconds: float
     peak_rss_bytes: int
 
@@ -165,24 +170,23 @@ class Server:
 
     def run(
         self,
-        target: str,
-        request: dict[str, Any],
+        job: Job[Request, Answer],
+        request: Request,
         *,
-        timeout: float | None = None,
-        memory_limit: int | None = None,
-        disk_limit: int | None = None,
+        limits: Limits | None = None,
         folders: Sequence[str] = (),
         network: bool = False,
         where: str = "",
-    ) -> JobResult:
-        """Runs `target` ("package.module:function") on a JSON request in a process of its own.
+    ) -> JobResult[Answer]:
+        """Runs a job in a process of its own.
 
         Paths in the request must be absolute: the process works in a scratch folder.
 
         Args:
-          timeout: seconds.
-          memory_limit: bytes, of all processes of the job together.
-          disk_limit: bytes that may lie in its scratch folder and in `folders`.
+          job: the function, by name, and the types that it takes and returns.
+          request: what it takes.
+          limits: of the job, all its processes together; the one on disk counts its scratch folder and `folders`.
+          folders: what else it writes to.
           network: leave the job the network, where it runs code of the user's own and none of a model.
           where: names the job in errors.
 
@@ -190,14 +194,24 @@ class Server:
           MigrateError: the subclass that the function raised.
           JobError: the process died, hung or broke a limit, or the function raised something else.
         """
-        job = {
-            "target": target, "request": request, "timeout": timeout, "memory_limit": memory_limit,
-            "disk_limit": disk_limit, "folders": list(folders), "network": network,
-        }  # fmt: skip
+        limits = limits or Limits()
+        call = protocol.Call(
+            target=job.target,
+            request=records.to_json(request),
+            log="",
+            folder="",
+            timeout=limits.timeout,
+            memory_limit=limits.memory_limit,
+            disk_limit=limits.disk_limit,
+            folders=tuple(folders),
+            network=network,
+        )
         lost = 0
         for _ in range(_TRIES):
             try:
-                return self._run_once(job, where)
+                reply = self._run_once(call, where)
+                value = records.from_json(job.answer, reply.value)
+                return JobResult(value=value, seconds=reply.seconds, peak_rss_bytes=reply.peak_rss_bytes)
             except _LostError as error:
                 lost += error.begun
                 if lost > 1:
@@ -205,40 +219,40 @@ class Server:
         message = "the process that watches over it died twice" if lost > 1 else "the server of isolated processes died"
         raise JobError(message, state=protocol.DIED, where=where)
 
-    def _run_once(self, job: dict[str, Any], where: str) -> JobResult:
+    def _run_once(self, call: protocol.Call, where: str) -> protocol.Reply:
         path = self._start(where)
         with tempfile.TemporaryDirectory(prefix="job-", dir=self._folder, ignore_cleanup_errors=True) as folder:
             log, scratch = os.path.join(folder, "log"), os.path.join(folder, "scratch")
             os.mkdir(scratch)
             try:
-                reply = self._ask(path, {**job, "log": log, "folder": scratch}, where)
+                reply = self._ask(path, dataclasses.replace(call, log=log, folder=scratch), where)
                 printed = _read_tail(log)
             finally:
-                _keep_log(log, job["target"], where)
-        if reply["state"] == protocol.RETURNED:
-            return JobResult(value=reply["value"], seconds=reply["seconds"], peak_rss_bytes=reply["peak_rss_bytes"])
-        raise _make_error(reply, printed, where, job)
+                _keep_log(log, call.target, where)
+        if reply.state == protocol.RETURNED:
+            return reply
+        raise _make_error(reply, printed, where, call)
 
-    def _ask(self, path: str, job: dict[str, Any], where: str) -> dict[str, Any]:
+    def _ask(self, path: str, call: protocol.Call, where: str) -> protocol.Reply:
         """The reply to a job.
 
         Raises:
           _LostError: there is none.
         """
         watcher = 0
-        reply: dict[str, Any] | None = None
+        reply: protocol.Reply | None = None
         with socket.socket(socket.AF_UNIX) as connection:
             self._connections.add(connection)
             try:
                 connection.settimeout(_START_SECONDS)
                 connection.connect(path)
-                protocol.send_message(connection, job)
+                protocol.send_message(connection, call)
                 replies = protocol.receive_messages(connection)
-                begun = next(replies, None)
+                begun = protocol.receive_message(replies, protocol.Started)
                 if begun is not None:
-                    watcher = begun["pid"]
-                    connection.settimeout(None if job["timeout"] is None else job["timeout"] + _GRACE_SECONDS)
-                    reply = next(replies, None)
+                    watcher = begun.pid
+                    connection.settimeout(None if call.timeout is None else call.timeout + _GRACE_SECONDS)
+                    reply = protocol.receive_message(replies, protocol.Reply)
             except OSError:
                 if watcher:  # it was stopped: by the job, or by what has stopped the job as well
                     with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -271,37 +285,30 @@ def _keep_log(log: str, target: str, where: str) -> None:
                 shutil.copyfileobj(source, file)
 
 
-def _make_error(reply: dict[str, Any], log: str, where: str, job: dict[str, Any]) -> errors.MigrateError:
-    if reply["state"] == protocol.TIMED_OUT:
+def _make_error(reply: protocol.Reply, log: str, where: str, call: protocol.Call) -> errors.MigrateError:
+    if reply.state == protocol.TIMED_OUT:
         return JobError(
-            f"did not finish within {job['timeout']:g} s", state=protocol.TIMED_OUT, log=log, where=where,
+            f"did not finish within {call.timeout:g} s", state=protocol.TIMED_OUT, log=log, where=where,
             hint="raise --timeout",
         )  # fmt: skip
-    if reply["state"] == protocol.DIED:
+    if reply.error is None:
         last = (log.strip().splitlines()[-1:] or [""])[0]
-        return JobError(_describe_death(reply, last, job), state=protocol.DIED, log=log, where=where)
-    described = reply["error"]
-    kind = getattr(errors, described["type"], None)
+        return JobError(_describe_death(reply, last, call), state=protocol.DIED, log=log, where=where)
+    raised = reply.error
+    kind = getattr(errors, raised.type, None)
     if kind is not None:
-        error: errors.MigrateError = kind(
-            described["message"], where=described.get("where") or where, hint=described.get("hint", "")
-        )
+        error: errors.MigrateError = kind(raised.message, where=raised.where or where, hint=raised.hint)
         return error
-    return JobError(
-        f"{described['type']}: {described['message']}",
-        state=protocol.RAISED,
-        log=described.get("traceback", log),
-        where=where,
-    )
+    return JobError(f"{raised.type}: {raised.message}", state=protocol.RAISED, log=raised.traceback or log, where=where)
 
 
-def _describe_death(reply: dict[str, Any], last: str, job: dict[str, Any]) -> str:
-    if "limit" in reply:
-        return f"the process {reply['limit']}, and was ended {last}".strip()
-    how = f"signal {reply['signal']}" if reply["signal"] else f"exit code {reply['exit_code']}"
-    if job["memory_limit"] and "bad_alloc" in last:
-        how += f", out of memory: its limit is {job['memory_limit'] / 2**30:.2f} GiB"
-    elif reply["signal"] == signal.SIGKILL:
+def _describe_death(reply: protocol.Reply, last: str, call: protocol.Call) -> str:
+    if reply.limit:
+        return f"the process {reply.limit}, and was ended {last}".strip()
+    how = f"signal {reply.signal}" if reply.signal else f"exit code {reply.exit_code}"
+    if call.memory_limit and "bad_alloc" in last:
+        how += f", out of memory: its limit is {call.memory_limit / 2**30:.2f} GiB"
+    elif reply.signal == signal.SIGKILL:
         how += ", from outside: perhaps the system ran out of memory"
     return f"the process died ({how}) {last}".strip()
 
@@ -329,6 +336,15 @@ def shared_server() -> Server:
         return _shared[0]
 
 
-def run_job(target: str, request: dict[str, Any], **options: Any) -> JobResult:
+def run_job(
+    job: Job[Request, Answer],
+    request: Request,
+    *,
+    limits: Limits | None = None,
+    folders: Sequence[str] = (),
+    network: bool = False,
+    where: str = "",
+) -> JobResult[Answer]:
     """`Server.run` on the shared server."""
-    return shared_server().run(target, request, **options)
+    server = shared_server()
+    return server.run(job, request, limits=limits, folders=folders, network=network, where=where)

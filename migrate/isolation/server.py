@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import json
 import os
@@ -16,8 +15,9 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from migrate import errors
+from migrate import errors, records
 from migrate.isolation import folders, processes, protocol, sandbox, supervision
+from migrate.isolation.job import find_function
 
 _POLL_SECONDS = 0.5
 # After the client has ended: for the jobs to be ended by those who watch over them.
@@ -91,38 +91,36 @@ def _leave(function: Any, *arguments: Any) -> None:
         os._exit(code)
 
 
-def _run(job: dict[str, Any], writer: int) -> None:
+def _run(call: protocol.Call, writer: int) -> None:
     """In the job's process: everything that it prints goes to the log."""
     processes.volunteer_for_oom()
-    log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    log = os.open(call.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     # What a process printed before it died must not die with it in a buffer.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
-    sandbox.enter(folder=job["folder"], network=job["network"], memory_limit=job["memory_limit"])
-    module, _, name = job["target"].partition(":")
+    sandbox.enter(folder=call.folder, network=call.network, memory_limit=call.memory_limit)
     try:
-        value = getattr(importlib.import_module(module), name)(job["request"])
-        reply = {"state": protocol.RETURNED, "value": value}
-    except errors.MigrateError as error:
-        reply = {"state": protocol.RAISED, "error": _describe(error)}
+        function, kind = find_function(call.target)
+        value = records.to_json(function(records.from_json(kind, call.request)))
+        reply = protocol.Reply(state=protocol.RETURNED, value=value)
     except MemoryError:
-        reply = {"state": protocol.DIED, "limit": "ran out of memory"}
+        reply = protocol.Reply(state=protocol.DIED, limit="ran out of memory")
     except Exception as error:
-        traceback.print_exc()
-        reply = {
-            "state": protocol.RAISED,
-            "error": {"type": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()},
-        }
-    data = json.dumps(reply).encode()
+        reply = protocol.Reply(state=protocol.RAISED, error=_describe(error))
+    data = json.dumps(records.to_json(reply)).encode()
     while data:
         data = data[os.write(writer, data) :]
 
 
-def _describe(error: errors.MigrateError) -> dict[str, str]:
-    return {"type": type(error).__name__, "message": error.message, "where": error.where, "hint": error.hint}
+def _describe(error: Exception) -> protocol.Failure:
+    kind = type(error).__name__
+    if isinstance(error, errors.MigrateError):
+        return protocol.Failure(type=kind, message=error.message, where=error.where, hint=error.hint)
+    traceback.print_exc()
+    return protocol.Failure(type=kind, message=str(error), traceback=traceback.format_exc())
 
 
 def main(arguments: Sequence[str]) -> None:

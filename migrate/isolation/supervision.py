@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from migrate import records
 from migrate.isolation import folders, processes, protocol
 
 _WATCH_SECONDS = 0.1
@@ -31,14 +32,14 @@ _TASKS, _TASKS_A_CORE = 1000, 32
 class _Watch:
     """What is asked of a running job again and again."""
 
-    job: dict[str, Any]
+    call: protocol.Call
     started: float
     measured_disk: float = 0.0
 
     def find_excess(self) -> str:
         """What the job has too much of, "" while all is well."""
         memory, tasks = processes.measure(processes.list_descendants(os.getpid()))
-        limit = self.job.get("memory_limit")
+        limit = self.call.memory_limit
         if limit and memory > limit:
             return f"used {_gigabytes(memory)} of memory, more than its limit of {_gigabytes(limit)}"
         most = _TASKS + _TASKS_A_CORE * (os.cpu_count() or 1)
@@ -47,33 +48,30 @@ class _Watch:
         return self._find_disk_excess()
 
     def _find_disk_excess(self) -> str:
-        limit = self.job.get("disk_limit")
+        limit = self.call.disk_limit
         if not limit or time.monotonic() - self.measured_disk < _DISK_SECONDS:
             return ""
-        used = sum(
-            folders.measure_folder(folder)
-            for folder in (os.path.dirname(self.job["folder"]), *self.job.get("folders", ()))
-        )
+        used = sum(folders.measure_folder(folder) for folder in (os.path.dirname(self.call.folder), *self.call.folders))
         self.measured_disk = time.monotonic()
         return f"wrote {_gigabytes(used)}, more than its limit of {_gigabytes(limit)} on disk" if used > limit else ""
 
     def is_late(self) -> bool:
-        return self.job["timeout"] is not None and time.monotonic() - self.started > self.job["timeout"]
+        return self.call.timeout is not None and time.monotonic() - self.started > self.call.timeout
 
 
 def _gigabytes(size: int) -> str:
     return f"{size / 2**30:.2f} GiB"
 
 
-def watch_job(connection: socket.socket, run: Callable[[dict[str, Any], int], None]) -> None:
+def watch_job(connection: socket.socket, run: Callable[[protocol.Call, int], None]) -> None:
     """Forks `run`, waits for it, replies; kills it when it exceeds a limit or the client has gone."""
-    job = protocol.receive_message(connection)
-    if job is None:
+    call = protocol.receive_message(protocol.receive_messages(connection), protocol.Call)
+    if call is None:
         return
     processes.adopt_orphans()
-    protocol.send_message(connection, {"state": protocol.STARTED, "pid": os.getpid()})
+    protocol.send_message(connection, protocol.Started(pid=os.getpid()))
     reader, writer = os.pipe()
-    watch = _Watch(job=job, started=time.monotonic())
+    watch = _Watch(call=call, started=time.monotonic())
     me = os.getpid()
     child = os.fork()
     if child == 0:
@@ -81,7 +79,7 @@ def watch_job(connection: socket.socket, run: Callable[[dict[str, Any], int], No
         os.setsid()
         os.close(reader)
         connection.close()
-        run(job, writer)
+        run(call, writer)
         return
     os.close(writer)
     status, usage, excess, data = _wait(child, reader, connection, watch)
@@ -93,10 +91,12 @@ def watch_job(connection: socket.socket, run: Callable[[dict[str, Any], int], No
                 os.waitpid(pid, 0)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)  # where there is no /proc to tell its children
-    shutil.rmtree(job["folder"], ignore_errors=True)
-    reply = _make_reply(status, excess, watch, data)
-    reply["seconds"] = time.monotonic() - watch.started
-    reply["peak_rss_bytes"] = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    shutil.rmtree(call.folder, ignore_errors=True)
+    reply = dataclasses.replace(
+        _make_reply(status, excess, watch, data),
+        seconds=time.monotonic() - watch.started,
+        peak_rss_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+    )
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         protocol.send_message(connection, reply)
 
@@ -136,17 +136,17 @@ def _drain(reader: int, chunks: list[bytes]) -> bool:
     return False
 
 
-def _make_reply(status: int, excess: str, watch: _Watch, data: bytes) -> dict[str, Any]:
+def _make_reply(status: int, excess: str, watch: _Watch, data: bytes) -> protocol.Reply:
     if excess:
-        return {"state": protocol.DIED, "limit": excess}
+        return protocol.Reply(state=protocol.DIED, limit=excess)
     if os.WIFEXITED(status) and data:
-        with contextlib.suppress(ValueError):
-            reply: dict[str, Any] = json.loads(data)
-            return reply
+        # What was cut short is no answer.
+        with contextlib.suppress(ValueError, TypeError):
+            return records.from_json(protocol.Reply, json.loads(data))
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL and watch.is_late():
-        return {"state": protocol.TIMED_OUT}
-    return {
-        "state": protocol.DIED,
-        "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
-        "exit_code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0,
-    }
+        return protocol.Reply(state=protocol.TIMED_OUT)
+    return protocol.Reply(
+        state=protocol.DIED,
+        signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
+        exit_code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0,
+    )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from typing import Any
 
 from migrate.model import Source
 from migrate.options import MigrateOptions
 from migrate.verdict import Verification
+from migrate.verify.extras import Extras
 from migrate.verify.judging import tolerances
 from migrate.verify.judging.judgement import Criteria
 from migrate.verify.pair import Pair, compare_pair
@@ -21,7 +21,7 @@ def verify_migration(
     source: Source,
     written: str,
     work: str,
-    extras: dict[str, Any],
+    extras: Extras,
     options: MigrateOptions,
 ) -> Verification:
     """Runs both sides on the calls saved in `work`/calls.
@@ -30,7 +30,7 @@ def verify_migration(
       source: the original.
       written: the migrated model; a copy of it is run, from a folder from which no relative path leads back.
       work: scratch folder.
-      extras: what `planning.plan_extras` planned.
+      extras: what was planned beside the calls.
       options: limits, tolerance, custom ops.
 
     Raises:
@@ -38,15 +38,14 @@ def verify_migration(
     """
     copy = os.path.join(work, "candidate")
     shutil.copytree(written, copy)
-    updates = extras["updates"]
     common = RunRequest(
         path=source.path,
         calls=os.path.join(work, "calls"),
         results=os.path.join(work, "baseline"),
         op_library=options.op_library,
-        losses=extras["losses"] is not None,
-        loss_tags=tuple(extras["losses"] or ()),
-        update_call=updates["call"] if updates else "",
+        losses=extras.losses is not None,
+        loss_tags=extras.losses or (),
+        update_call=extras.update_call,
         read=options.reading,
     )
     pair = Pair(
@@ -56,8 +55,8 @@ def verify_migration(
             request=dataclasses.replace(common, path=copy, results=os.path.join(work, "answers"), losses=True),
             label=f"candidate of {source.path}",
         ),
-        random=tuple((place, key) for place, key in extras["random"]),
-        racy=tuple((place, key) for place, key in extras["racy"]),
+        random=extras.random,
+        racy=extras.racy,
     )
     beside = tolerances.find_file(source.path)
     criteria = Criteria(
@@ -71,4 +70,4 @@ def verify_migration(
         {"output": pattern, **dataclasses.asdict(tolerance), "source": beside}
         for pattern, tolerance in criteria.tolerances.items()
     )
-    return dataclasses.replace(verification, inputs=tuple(extras["inputs"]), tolerances=listed)
+    return dataclasses.replace(verification, inputs=extras.inputs, tolerances=listed)

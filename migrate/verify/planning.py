@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from migrate.graph import randomness
 from migrate.inputs.calls import Call
 from migrate.inputs.cases import Case
+from migrate.inputs.preview import preview_calls
 from migrate.inputs.synthesis import synthesize_cases
 from migrate.model import Signature
 from migrate.options import BATCH_SIZES
 from migrate.rebuild.module import Rebuilt
+from migrate.verify.extras import Extras
 
 
 def plan_calls(rebuilt: Rebuilt, *, seed: int = 0) -> list[Call]:
@@ -36,23 +38,23 @@ def share_tensors(signature: Signature, case: Case) -> dict[str, Any]:
     return inputs
 
 
-def plan_extras(rebuilt: Rebuilt, calls: Iterable[Call]) -> dict[str, Any]:
-    """What is compared beyond outputs: losses of which tag set, the call after which variables are read; and
-    which outputs may be random or racy."""
+def plan_extras(rebuilt: Rebuilt, calls: Sequence[Call]) -> Extras:
+    """What is compared beyond the outputs of `calls`, and which of those may be random or racy."""
     variant = rebuilt.plan.training or rebuilt.plan.inference
     has_losses = bool(getattr(rebuilt.module, "regularization_losses", ()))
-    updates = None
+    update_call = ""
     main = rebuilt.main
     if main is not None and main.has_training:
         tags = main.plan.modes[1].variant.tags
         call = next((c for c in calls if c.tags == tags and c.signature == main.plan.key), None)
-        updates = {"tags": list(tags), "call": call.id} if call else None
-    return {
-        "losses": list(variant.tags) if has_losses else None,
-        "updates": updates,
-        "random": [list(pair) for pair in find_random_outputs(rebuilt)],
-        "racy": [list(pair) for pair in find_racy_outputs(rebuilt)],
-    }
+        update_call = call.id if call else ""
+    return Extras(
+        losses=variant.tags if has_losses else None,
+        update_call=update_call,
+        random=tuple(find_random_outputs(rebuilt)),
+        racy=tuple(find_racy_outputs(rebuilt)),
+        inputs=preview_calls(calls),
+    )
 
 
 def find_racy_outputs(rebuilt: Rebuilt) -> list[tuple[str, str]]:

@@ -32,9 +32,8 @@ from migrate.verify.signature_defs import describe_variants
 _REPEATS = 3
 
 
-def run(request: dict[str, Any]) -> dict[str, Any]:
-    """Job: runs a RunRequest."""
-    wish = RunRequest.from_json(request)
+def run(wish: RunRequest) -> None:
+    """Job."""
     for path in wish.op_library:
         tf.load_op_library(path)
     tf.compat.v1.disable_eager_execution()
@@ -52,7 +51,6 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         _run_updates(model, _variant(model, call.tags), call, found, _REPEATS if wish.repeat else 0)
     os.makedirs(wish.results, exist_ok=True)
     found.save(wish.results)
-    return {}
 
 
 def _variant(model: LegacyModel, tags: tuple[str, ...]) -> GraphVariant:

@@ -23,9 +23,8 @@ CALLABLE, SIGNATURE = "callable", "signature"
 _REPEATS = 3
 
 
-def run(request: dict[str, Any]) -> dict[str, Any]:
-    """Job: runs a RunRequest."""
-    wish = RunRequest.from_json(request)
+def run(wish: RunRequest) -> None:
+    """Job."""
     for path in wish.op_library:
         tf.load_op_library(path)
     record = provenance.read_record(wish.path)
@@ -50,7 +49,6 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         _run_updates(loaded, record, planned, wish, found)
     os.makedirs(wish.results, exist_ok=True)
     found.save(wish.results)
-    return {}
 
 
 def _run_route(

@@ -23,7 +23,7 @@ from migrate.inputs import calls as call_files
 from migrate.options import ReadOptions
 from migrate.readers import protos, read_model
 from migrate.verify.runners.baseline import LoadedVariant, as_array, split_value
-from migrate.verify.runners.request import Names
+from migrate.verify.runners.request import InsideRequest
 from migrate.verify.runners.side import MIGRATED, SESSION
 from migrate.verify.signature_defs import read_variants
 from migrate.write import provenance
@@ -33,33 +33,29 @@ _NO_VALUE = exposure.NO_VALUE
 _BRANCH_SECONDS = 20.0
 
 
-def run(request: dict[str, Any]) -> dict[str, Any]:
-    """Job: {"path", "kind", "calls": folder, "call": id, "results": folder, "op_library": [paths], "names": of a Keras
-    file, whose `path` is that of its graph, "read": what the reader of a SESSION side is told}.
+def run(request: InsideRequest) -> None:
+    """Job.
 
     Writes the values by node name, and a listing in an order in which inputs come first: [{"node", "op"}], with
     "needed": output key -> the nodes it needs (a TF1 session only).
     """
-    for path in request["op_library"]:
+    subject, names = request.subject, request.subject.names
+    for path in subject.op_library:
         tf.load_op_library(path)
     tf.compat.v1.disable_eager_execution()
-    call = next(call for call in call_files.load_calls(request["calls"]) if call.id == request["call"])
-    names = Names(**request["names"])
+    call = next(call for call in call_files.load_calls(subject.calls) if call.id == subject.call)
     if names.signature:
         inputs = {names.inputs.get(key, key): value for key, value in call.inputs.items()}
         call = dataclasses.replace(call, signature=names.signature, inputs=inputs)
-    if request["kind"] == SESSION:
-        listing, values, needed = _run_session(
-            request["path"], ReadOptions.from_json(request["read"]).of_original, call
-        )
+    if subject.kind == SESSION:
+        listing, values, needed = _run_session(subject.path, subject.read.of_original, call)
     else:
-        listing, values = _run_functions(request["path"], request["kind"], request["results"], call)
+        listing, values = _run_functions(subject.path, subject.kind, request.results, call)
         needed = {}
-    os.makedirs(request["results"], exist_ok=True)
-    arrays.save_arrays(os.path.join(request["results"], VALUES), values)
-    with open(os.path.join(request["results"], LISTING), "w", encoding="utf-8") as file:
+    os.makedirs(request.results, exist_ok=True)
+    arrays.save_arrays(os.path.join(request.results, VALUES), values)
+    with open(os.path.join(request.results, LISTING), "w", encoding="utf-8") as file:
         json.dump({"nodes": listing, "needed": needed}, file)
-    return {}
 
 
 # --- TF1 graphs ------------------------------------------------------------------------------------------

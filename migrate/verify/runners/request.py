@@ -1,11 +1,11 @@
-"""What a runner is asked to do: one value for every kind of side, saved as JSON between the processes."""
+"""What runners are asked to do, and their jobs by name. No TensorFlow."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
+from migrate.isolation import Job
 from migrate.options import ReadOptions
 
 
@@ -62,11 +62,71 @@ class RunRequest:
     names: Names = dataclasses.field(default_factory=Names)
     read: ReadOptions = dataclasses.field(default_factory=ReadOptions)
 
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> RunRequest:
-        fields: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
-        names, read = Names(**fields.get("names", {})), ReadOptions.from_json(fields.get("read", {}))
-        return cls(**fields | {"names": names, "read": read})
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A model of some kind and one call of it.
+
+    Attributes:
+      path: of the model; for intermediates of a Keras file, of its graph.
+      kind: SESSION, MIGRATED, SERVING or KERAS, as `side` has them.
+      calls: folder that `calls.save_calls` wrote.
+      call: id of the call.
+      op_library: shared libraries with custom ops.
+      names: of a Keras file.
+      read: what the reader of a SESSION side is told.
+    """
+
+    path: str
+    kind: str
+    calls: str
+    call: str
+    op_library: tuple[str, ...] = ()
+    names: Names = dataclasses.field(default_factory=Names)
+    read: ReadOptions = dataclasses.field(default_factory=ReadOptions)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class InsideRequest:
+    """The values of all tensors inside one call, written into the folder `results`."""
+
+    subject: Subject
+    results: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TimingRequest:
+    """One round of a benchmark: the call is made `warmups` times, then timed `repeats` times."""
+
+    subject: Subject
+    repeats: int
+    warmups: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Seconds of each repeat."""
+
+    seconds: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DescribeRequest:
+    """What only a loaded model tells; `exported` receives a Keras file's graph as a SavedModel."""
+
+    path: str
+    is_keras_file: bool
+    exported: str = ""
+    op_library: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """`training`: key of the signature that has a training mode, "" for none."""
+
+    training: str
+
+
+INSIDE = Job("migrate.verify.runners.intermediates:run", InsideRequest, type(None))
+TIMING = Job("migrate.verify.runners.timing:run", TimingRequest, Timing)
+DESCRIBE = Job("migrate.verify.runners.serving:describe", DescribeRequest, Description)

@@ -14,7 +14,7 @@ from migrate.verify.draws import draw_outputs
 from migrate.verify.runners.candidate import to_value
 from migrate.verify.runners.gradients import tape_gradients
 from migrate.verify.runners.keras_file import LoadedKerasFile
-from migrate.verify.runners.request import Names, RunRequest
+from migrate.verify.runners.request import DescribeRequest, Description, Names, RunRequest
 from migrate.verify.runners.servable import TRAINING_TAGS, LoadedSavedModel, Servable
 from migrate.verify.signature_defs import describe_signature, read_variants
 
@@ -22,41 +22,37 @@ _SIGNATURE, _CALLABLE = "signature", "callable"
 _REPEATS = 3
 
 
-def run(request: dict[str, Any]) -> dict[str, Any]:
-    """Job: runs a RunRequest on a TF2 SavedModel."""
-    wish = RunRequest.from_json(request)
+def run(wish: RunRequest) -> None:
+    """Job: a TF2 SavedModel."""
     variants = read_variants(wish.path)
     interface = [describe_signature(v.tags, signature) for v in variants for signature in v.signatures.values()]
-    return _run(wish, LoadedSavedModel, result_files.Results(interface=interface))
+    _run(wish, LoadedSavedModel, result_files.Results(interface=interface))
 
 
-def run_keras_file(request: dict[str, Any]) -> dict[str, Any]:
-    """Job: runs a RunRequest on a Keras file."""
-    return _run(RunRequest.from_json(request), LoadedKerasFile, result_files.Results())
+def run_keras_file(wish: RunRequest) -> None:
+    """Job: a Keras file."""
+    _run(wish, LoadedKerasFile, result_files.Results())
 
 
-def describe(request: dict[str, Any]) -> dict[str, Any]:
-    """Job: {"path", "is_keras_file", "exported": folder for a Keras file's SavedModel, "op_library"}; returns
-    {"training": key of the signature that has a training mode, or ""}.
+def describe(request: DescribeRequest) -> Description:
+    """Job.
 
     Raises:
       CorruptModelError, UnknownFormatError: Keras cannot load the file.
     """
-    for path in request["op_library"]:
+    for path in request.op_library:
         tf.load_op_library(path)
-    if request["is_keras_file"]:
-        model = LoadedKerasFile(request["path"])
-        model.export(request["exported"])
-        return {"training": model.training_signature}
+    if request.is_keras_file:
+        model = LoadedKerasFile(request.path)
+        model.export(request.exported)
+        return Description(training=model.training_signature)
     try:
-        return {"training": LoadedSavedModel(request["path"]).training_signature}
+        return Description(training=LoadedSavedModel(request.path).training_signature)
     except Exception:  # Loading runs the model's own code; what does not load is told by the run.
-        return {"training": ""}
+        return Description(training="")
 
 
-def _run(
-    wish: RunRequest, load: type[LoadedSavedModel | LoadedKerasFile], found: result_files.Results
-) -> dict[str, Any]:
+def _run(wish: RunRequest, load: type[LoadedSavedModel | LoadedKerasFile], found: result_files.Results) -> None:
     for path in wish.op_library:
         tf.load_op_library(path)
     planned = call_files.load_calls(wish.calls, wish.skip)
@@ -66,7 +62,7 @@ def _run(
         for call in planned:
             found.refusals[_route(call), call.id] = f"the model does not load: {result_files.first_line(error)}"
         found.save(_make_folder(wish.results))
-        return {}
+        return
     trains = any(_route(call) == _CALLABLE for call in planned)
     initial = {name: v.read_value() for name, v in loaded.variables.items() if hasattr(v, "assign")} if trains else {}
     for call in planned:
@@ -81,7 +77,6 @@ def _run(
     if wish.update_call:
         _run_update(loaded, next(call for call in planned if call.id == wish.update_call), initial, found, wish)
     found.save(_make_folder(wish.results))
-    return {}
 
 
 def _make_folder(path: str) -> str:

@@ -6,19 +6,19 @@ import dataclasses
 import os
 from collections.abc import Mapping
 
-from migrate import isolation
+from migrate.isolation import Job, run_job
 from migrate.model import Format
 from migrate.options import Limits
 from migrate.verify.results import Results
 from migrate.verify.runners.request import RunRequest
 
-# What runs a side of each kind; a job takes a RunRequest.
+# What runs a side of each kind.
 SESSION, MIGRATED, SERVING, KERAS = "session", "migrated", "serving", "keras"
-_RUNNERS = {
-    SESSION: "migrate.verify.runners.baseline:run",
-    MIGRATED: "migrate.verify.runners.candidate:run",
-    SERVING: "migrate.verify.runners.serving:run",
-    KERAS: "migrate.verify.runners.serving:run_keras_file",
+RUNNERS = {
+    SESSION: Job("migrate.verify.runners.baseline:run", RunRequest, type(None)),
+    MIGRATED: Job("migrate.verify.runners.candidate:run", RunRequest, type(None)),
+    SERVING: Job("migrate.verify.runners.serving:run", RunRequest, type(None)),
+    KERAS: Job("migrate.verify.runners.serving:run_keras_file", RunRequest, type(None)),
 }
 # What runs an original of each format, as its own format and with none of the rebuilder's code.
 ORIGINALS: Mapping[Format, str] = {
@@ -47,13 +47,6 @@ def run_side(side: Side | Results, limits: Limits) -> Results:
     """
     if isinstance(side, Results):
         return side
-    isolation.run_job(
-        _RUNNERS[side.kind],
-        side.request.to_json(),
-        where=side.label,
-        timeout=limits.timeout,
-        memory_limit=limits.memory_limit,
-        disk_limit=limits.disk_limit,
-        folders=(os.path.dirname(side.request.results),),
-    )
+    written = os.path.dirname(side.request.results)
+    run_job(RUNNERS[side.kind], side.request, limits=limits, folders=(written,), where=side.label)
     return Results.load(side.request.results)

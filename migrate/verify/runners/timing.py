@@ -14,33 +14,32 @@ from migrate.readers import read_model
 from migrate.verify.runners.baseline import LoadedVariant
 from migrate.verify.runners.candidate import call_piece, call_signature, find_piece, has_signature, to_tensor
 from migrate.verify.runners.keras_file import LoadedKerasFile
-from migrate.verify.runners.request import Names
+from migrate.verify.runners.request import Names, Timing, TimingRequest
 from migrate.verify.runners.servable import TRAINING_TAGS
 from migrate.verify.runners.side import KERAS, MIGRATED, SESSION
 from migrate.write import provenance
 
 
-def run(request: dict[str, Any]) -> dict[str, Any]:
-    """Job: {"path", "kind", "calls": folder, "call": id, "repeats", "warmups", "op_library": [paths], "names": of a
-    Keras file, "read": what the reader of a SESSION side is told}; returns {"seconds": one for each repeat}.
-    Feeding and fetching count, loading and tracing do not."""
-    for path in request["op_library"]:
+def run(request: TimingRequest) -> Timing:
+    """Job. Feeding and fetching count, loading and tracing do not."""
+    subject = request.subject
+    for path in subject.op_library:
         tf.load_op_library(path)
-    call = next(call for call in call_files.load_calls(request["calls"]) if call.id == request["call"])
-    if request["kind"] == KERAS:
-        answer = _prepare_keras_file(request["path"], call, Names(**request["names"]))
-    elif request["kind"] == SESSION:
-        answer = _prepare_session(request["path"], ReadOptions.from_json(request["read"]).of_original, call)
+    call = next(call for call in call_files.load_calls(subject.calls) if call.id == subject.call)
+    if subject.kind == KERAS:
+        answer = _prepare_keras_file(subject.path, call, subject.names)
+    elif subject.kind == SESSION:
+        answer = _prepare_session(subject.path, subject.read.of_original, call)
     else:
-        answer = _prepare_function(request["path"], request["kind"], call)
-    for _ in range(request["warmups"]):
+        answer = _prepare_function(subject.path, subject.kind, call)
+    for _ in range(request.warmups):
         answer()
     seconds = []
-    for _ in range(request["repeats"]):
+    for _ in range(request.repeats):
         started = time.perf_counter()
         answer()
         seconds.append(time.perf_counter() - started)
-    return {"seconds": seconds}
+    return Timing(seconds=tuple(seconds))
 
 
 def _prepare_session(path: str, read: ReadOptions, call: call_files.Call) -> Callable[[], Any]:
