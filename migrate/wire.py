@@ -14,7 +14,8 @@ from migrate import errors
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
-def _parse_varint(view: memoryview, at: int) -> tuple[int, int]:
+def parse_varint(view: memoryview, at: int) -> tuple[int, int]:
+    """(value, position after it) of a varint at a position."""
     value = shift = 0
     while True:
         if at >= len(view) or shift > 63:
@@ -36,16 +37,16 @@ def iterate_fields(data: bytes | memoryview) -> Iterator[tuple[int, int | memory
     view = memoryview(data)
     at = 0
     while at < len(view):
-        tag, at = _parse_varint(view, at)
+        tag, at = parse_varint(view, at)
         number, kind = tag >> 3, tag & 7
         if number == 0:
             raise errors.CorruptModelError("the bytes are no protocol buffer message (field number 0)")
         if kind == _VARINT:
-            value, at = _parse_varint(view, at)
+            value, at = parse_varint(view, at)
             yield number, value
             continue
         if kind == _LENGTH:
-            size, at = _parse_varint(view, at)
+            size, at = parse_varint(view, at)
         elif kind in (_FIXED32, _FIXED64):
             size = 4 if kind == _FIXED32 else 8
         else:
@@ -67,3 +68,34 @@ def parse_fields(data: bytes | memoryview) -> dict[int, list[int | memoryview]]:
 def parse_text(value: int | memoryview) -> str:
     """A string field as text; bytes that are no UTF-8 are kept visible."""
     return "" if isinstance(value, int) else bytes(value).decode("utf-8", "backslashreplace")
+
+
+def encode_varint(value: int) -> bytes:
+    """A varint; a negative number as the 64 bits of its two's complement."""
+    value &= 2**64 - 1
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def encode_number(number: int, value: int) -> bytes:
+    """A varint field; nothing for 0, as proto3 writes it."""
+    return encode_varint(number << 3 | _VARINT) + encode_varint(value) if value else b""
+
+
+def encode_message(number: int, data: bytes) -> bytes:
+    """A field of bytes, a string or a sub-message, present even when it is empty."""
+    return encode_varint(number << 3 | _LENGTH) + encode_varint(len(data)) + data
+
+
+def encode_fixed32(number: int, value: int) -> bytes:
+    """A fixed32 field; nothing for 0, as proto3 writes it."""
+    return encode_varint(number << 3 | _FIXED32) + value.to_bytes(4, "little") if value else b""
+
+
+def parse_signed(value: int) -> int:
+    """What an int32 or int64 field means by a varint."""
+    return value - 2**64 if value >= 2**63 else value

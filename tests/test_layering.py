@@ -16,6 +16,7 @@ ORDER = (
     "migrate.options",
     "migrate.records",
     "migrate.arrays",
+    "migrate.checkpoint",
     "migrate.detect",
     "migrate.isolation",
     "migrate.verdict",  # plain values, which outcomes carry

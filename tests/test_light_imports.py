@@ -23,7 +23,7 @@ def _run(code):
         "migrate.outcome", "migrate.inspection", "migrate.isolation", "migrate.report", "migrate.zoo",
         "migrate.pipeline", "migrate.verify.judging.values", "migrate.arrays", "migrate.verify.pair",
         "migrate.write.staging", "migrate.rebuild.plan", "migrate.cli.program", "migrate.cli.inspect",
-        "migrate.cli.model", "migrate.cli.zoo",
+        "migrate.cli.model", "migrate.cli.zoo", "migrate.checkpoint.tensors",
     ],
 )  # fmt: skip
 def test_module_is_light(module):
