@@ -14,6 +14,9 @@ from typing import Any
 SCHEMA_VERSION = 4
 # Name of the case without rows: what the baseline makes of it is no news of the candidate.
 EMPTY_BATCH = "batch_0"
+# Routes: how a candidate is called. Some give but a part of the outputs: what a plain call returns.
+CALLABLE, PLAIN, SIGNATURE, SESSION, LAYER = "callable", "plain call", "signature", "v1 session", "keras layer"
+PARTIAL_ROUTES = (PLAIN, LAYER)
 INTERFACE, INFERENCE, TRAINING, GRADIENTS = LEVELS = ("interface", "inference", "training", "gradients")
 
 
@@ -64,7 +67,8 @@ class OutputDiff:
 
     Attributes:
       where: "tags/signature/case", "tags/signature" (interface), "regularization_losses", "variables", "update".
-      route: how the candidate was called: "callable", "signature", "recorded", "" for a TF1 session.
+      route: how the candidate was called: "callable" (with all outputs), "plain call", "signature" (`signatures[...]`),
+        "v1 session" (its SignatureDef), "keras layer", "recorded", "" for a TF1 session.
       output: output key; for a gradient "d output / d source".
       equal: whether it agrees within the tolerance.
       message: what differs, "" when equal.

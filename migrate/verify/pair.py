@@ -7,7 +7,7 @@ from typing import Any
 
 from migrate import isolation
 from migrate.options import Limits
-from migrate.verdict import EMPTY_BATCH, Verification
+from migrate.verdict import EMPTY_BATCH, INTERFACE, Coverage, Verification
 from migrate.verify.judging.interface import compare_interfaces
 from migrate.verify.judging.judgement import Criteria, calls_of, compare_results, find_random
 from migrate.verify.results import Results
@@ -57,12 +57,15 @@ def compare_pair(
     candidate = run_side(pair.candidate, limits)
     signatures = pair.interface or (baseline.interface, candidate.interface)
     # Agreeing lines of an interface say nothing in the record of a whole zoo.
-    interface = [diff for diff in compare_interfaces(*signatures) if not diff.equal]
+    parts = compare_interfaces(*signatures)
+    interface = [diff for diff in parts if not diff.equal]
+    met = Coverage(name="interface", level=INTERFACE, reached=len(parts) - len(interface), total=len(parts))
 
     def judge(random: Places, unsteady: Places) -> Verification:
-        return compare_results(
+        found = compare_results(
             baseline, candidate, criteria, random=random, unsteady=unsteady, interface=interface, level=level
         )
+        return dataclasses.replace(found, coverage=(met, *found.coverage))
 
     verification = judge(frozenset(), frozenset())
     if all(diff.equal for diff in verification.diffs) or not (pair.random or pair.racy):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from migrate import arrays
+from migrate.verdict import Coverage
 
 _VALUES, _STATUS = "results.npz", "results.json"
 
@@ -32,6 +33,7 @@ class Results:
       draws: (route, call id) -> output key -> [repeats, components], as `draws.reduce_draw` makes them.
       interface: signatures as `signature_defs` describes them.
       notes: anything else that went wrong, one line each.
+      coverage: what the runner knows of what it reached.
     """
 
     outputs: dict[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
@@ -46,6 +48,7 @@ class Results:
     draws: dict[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
     interface: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
+    coverage: list[Coverage] = dataclasses.field(default_factory=list)
 
     def record_failure(self, route: str, call: str, error: Exception) -> None:
         """What a call raised is its answer, whatever it is; with outputs there already, it was the gradients."""
@@ -84,6 +87,7 @@ class Results:
             "trainable": self.trainable,
             "interface": self.interface,
             "notes": self.notes,
+            "coverage": [dataclasses.asdict(item) for item in self.coverage],
         }
         with open(os.path.join(folder, _STATUS), "w", encoding="utf-8") as file:
             json.dump(status, file)
@@ -112,6 +116,7 @@ class Results:
             trainable=status["trainable"],
             interface=status["interface"],
             notes=status["notes"],
+            coverage=[Coverage.from_record(item) for item in status["coverage"]],
         )
 
 

@@ -7,7 +7,7 @@ import functools
 import tensorflow as tf
 
 from migrate.inputs.calls import Call as PlannedCall
-from migrate.verify.runners import candidate
+from migrate.verify.runners import calling
 from migrate.write import provenance
 
 
@@ -28,7 +28,7 @@ class Loaded:
     def find_piece(self, call):
         """(piece, training) for a recorded call."""
         planned = PlannedCall(tags=call.tags, signature=call.signature, case=str(call.case), inputs=call.inputs)
-        piece, training = candidate.find_piece(self.record, planned)
+        piece, training = calling.find_piece(self.record, planned)
         assert piece is not None, f"no piece stands for {call.tags}/{call.signature}"
         return piece, training
 
@@ -41,12 +41,12 @@ class Loaded:
         """Output tensors by key, through the callable; `updating` calls with training=True where that exists."""
         piece, training = self.find_piece(call)
         training = training or (updating and piece["has_training"])
-        return candidate.call_piece(self.object, piece, call.inputs, training=training)
+        return calling.call_piece(self.object, piece, call.inputs, training=training)
 
     def run_signature(self, call):
         """Output tensors by key, through `signatures[...]`."""
         piece, _ = self.find_piece(call)
-        return candidate.call_signature(self.object, piece, call.inputs)
+        return calling.call_signature(self.object, piece, call.inputs)
 
     def reset(self):
         for variable, value in zip(self.object.variables, self.initial, strict=True):
@@ -79,4 +79,4 @@ def spell_name(variable):
 
 
 def to_values(outputs):
-    return {key: candidate.to_value(value) for key, value in outputs.items()}
+    return {key: calling.to_value(value) for key, value in outputs.items()}

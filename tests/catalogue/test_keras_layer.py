@@ -4,7 +4,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_hub as hub
 
-from migrate.verify.runners import candidate
+from migrate.verify.runners import calling
+from migrate.write import provenance
 
 from .loaded import spell_name, to_values
 from .truth import assert_same, load_truth
@@ -22,13 +23,13 @@ def _layer_call(truth, record):
 
 
 def _inputs(call, piece):
-    given = {key: candidate.to_tensor(call.inputs[key], piece["inputs"][key]) for key in piece["positional"]}
+    given = {key: calling.to_tensor(call.inputs[key], piece["inputs"][key]) for key in piece["positional"]}
     return next(iter(given.values())) if len(given) == 1 else given
 
 
 @pytest.fixture
 def layer_call(truth, folder):
-    record = candidate.provenance.read_record(str(folder))
+    record = provenance.read_record(str(folder))
     call, piece = _layer_call(truth, record)
     if call is None:
         assert record["callable"] is None, "the root has a call, but no recorded call fits it"
@@ -66,7 +67,7 @@ def test_keras_layer(truth, folder, layer_call):
 def test_frozen_layer(slug, catalogue):
     """Without trainable=True the layer trains nothing, and its losses weigh nothing."""
     truth, folder = load_truth(slug), catalogue.path(slug)
-    call, piece = _layer_call(truth, candidate.provenance.read_record(str(folder)))
+    call, piece = _layer_call(truth, provenance.read_record(str(folder)))
     layer = hub.KerasLayer(hub.load(str(folder)))
     layer(_inputs(call, piece))
     assert layer.trainable_weights == []
@@ -76,7 +77,7 @@ def test_frozen_layer(slug, catalogue):
 def test_most_models_are_layers(catalogue):
     """The skips above are few: the root of nearly every model has a call."""
     records = [
-        candidate.provenance.read_record(str(catalogue.path(slug)))
+        provenance.read_record(str(catalogue.path(slug)))
         for slug, outcome in catalogue.outcomes.items()
         if outcome.status.value == "migrated"
     ]

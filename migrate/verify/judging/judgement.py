@@ -8,7 +8,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from migrate.options import Tolerance
-from migrate.verdict import EMPTY_BATCH, GRADIENTS, INFERENCE, TRAINING, OutputDiff, Verification, judge
+from migrate.verdict import (
+    EMPTY_BATCH,
+    GRADIENTS,
+    INFERENCE,
+    PARTIAL_ROUTES,
+    TRAINING,
+    OutputDiff,
+    Verification,
+    judge,
+)
 from migrate.verify.judging import distribution
 from migrate.verify.judging.diagnosis import find_swap
 from migrate.verify.judging.values import compare_values
@@ -18,6 +27,8 @@ _DIGITS = 300
 # Only so many outputs carry the pairs that a plot needs: a record is read by people and by CI.
 _MOST_SAMPLES = 24
 _MOST_NOTES = 8
+# What a plain call returns, where a model has an output of that name.
+_DEFAULT = "default"
 LOSSES, VARIABLES, UPDATE = "regularization_losses", "variables", "update"
 
 
@@ -94,9 +105,11 @@ def compare_results(
     for (route, call), outputs in candidate.outputs.items():
         if call in expected:
             drawn = _draws_of(baseline, call), candidate.draws.get((route, call), {})
-            diffs.extend(_compare_call(call, route, expected[call], outputs, criteria, random, unsteady, drawn))
+            old = _select_outputs(route, baseline.outputs.get((route, call), expected[call]), outputs)
+            diffs.extend(_compare_call(call, route, old, outputs, criteria, random, unsteady, drawn))
     for (route, call), reason in candidate.refusals.items():
-        if call in expected:
+        # What a baseline refuses on the same route is no fault of the candidate.
+        if call in expected and (route, call) not in baseline.refusals:
             problems.append(f"{call} ({route}): {reason[:_DIGITS]}")
     answered = {call for _, call in candidate.outputs} | {call for _, call in candidate.refusals}
     problems.extend(f"{call}: the candidate did not answer" for call in expected if call not in answered)
@@ -106,7 +119,7 @@ def compare_results(
     diffs.extend(_compare_gradients(baseline, candidate, criteria, problems))
     if criteria.trainable and baseline.trainable is not None and candidate.trainable is not None:
         problems.extend(_compare_trainable(baseline.trainable, candidate.trainable))
-    return judge(
+    verification = judge(
         _limit_samples(diffs),
         tuple(refused),
         tuple(problems),
@@ -114,6 +127,7 @@ def compare_results(
         notes=(*_describe_random(diffs, criteria), *_note_flips(diffs), *_note_empty(baseline)),
         level=level,
     )
+    return dataclasses.replace(verification, coverage=tuple(candidate.coverage))
 
 
 def _find_subject(note: str) -> str:
@@ -128,6 +142,13 @@ def choose_answers(baseline: Results) -> dict[str, dict[str, Any]]:
     for (_, call), outputs in baseline.outputs.items():
         found.setdefault(call, outputs)
     return found
+
+
+def _select_outputs(route: str, expected: Mapping[str, Any], outputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a route has to give: one that gives a part owes `default`, or everything where there is no such output."""
+    if route not in PARTIAL_ROUTES or _DEFAULT not in expected:
+        return expected
+    return {key: value for key, value in expected.items() if key == _DEFAULT or key in outputs}
 
 
 def _choose_refusals(baseline: Results, answered: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,24 +1,34 @@
-"""Runs a migrated model through `tf.saved_model.load`, as its users do: as a callable and by its signatures."""
+"""Runs a migrated model every way its users do: plainly and with all outputs, by `signatures[...]`, by a v1 session
+and as a Keras layer."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from migrate.arrays import RaggedValue, SparseValue
 from migrate.inputs import calls as call_files
+from migrate.verdict import CALLABLE, EMPTY_BATCH, INFERENCE, PLAIN, SESSION, SIGNATURE, Coverage
 from migrate.verify import results as result_files
 from migrate.verify.draws import draw_outputs
+from migrate.verify.runners import layer, served
+from migrate.verify.runners.calling import (
+    call_piece,
+    call_signature,
+    find_piece,
+    has_plain_call,
+    has_signature,
+    to_tensor,
+    to_value,
+)
 from migrate.verify.runners.gradients import tape_gradients
+from migrate.verify.runners.migrated_state import LoadedModel
 from migrate.verify.runners.request import RunRequest
 from migrate.verify.signature_defs import describe_migrated
 from migrate.write import provenance
 
-CALLABLE, SIGNATURE = "callable", "signature"
 # A dropped unit may well be kept a second time: a few draws tell.
 _REPEATS = 3
 
@@ -32,19 +42,24 @@ def run(wish: RunRequest) -> None:
         raise ValueError("the model has no migration record")
     planned = call_files.load_calls(wish.calls, wish.skip)
     found = result_files.Results(interface=describe_migrated(wish.path, record))
+    loaded = LoadedModel(wish.path)
     for tags in dict.fromkeys(call.tags for call in planned):
         wanted = [call for call in planned if call.tags == tags]
-        for route in (CALLABLE, SIGNATURE):
-            # A fresh load for each: what one call leaves in variables must not reach another route.
-            _run_route(record, wanted, route, found, wish)
-    loaded = tf.saved_model.load(wish.path)
+        for route in (CALLABLE, PLAIN, SIGNATURE):
+            # From the start for each: what one call leaves in variables must not reach another route.
+            loaded.reset()
+            _run_route(loaded, record, wanted, route, found, wish)
+    loaded.reset()
+    if not wish.repeat and not wish.draw_calls:
+        layer.run_layer(loaded, record, planned, found)
+        served.run_session(wish.path, record, planned, found, has_state=loaded.has_state)
+        loaded.reset()
+        found.coverage.extend(_find_coverage(record, planned, found))
     if wish.losses:
-        found.losses = [loss().numpy() for loss in getattr(loaded, "regularization_losses", ())]
-        trained = {id(variable) for variable in getattr(loaded, "trainable_variables", ())}
-        pairs = zip(record["variables"], getattr(loaded, "variables", ()), strict=True)
-        found.trainable = [name for name, variable in pairs if id(variable) in trained]
+        found.losses = [loss().numpy() for loss in getattr(loaded.object, "regularization_losses", ())]
+        found.trainable = loaded.trainable
     if wish.variables:
-        found.variables = _read_variables(loaded, record)
+        found.variables = loaded.read_variables()
     if wish.update_call:
         _run_updates(loaded, record, planned, wish, found)
     os.makedirs(wish.results, exist_ok=True)
@@ -52,28 +67,21 @@ def run(wish: RunRequest) -> None:
 
 
 def _run_route(
+    loaded: LoadedModel,
     record: Mapping[str, Any],
     wanted: list[call_files.Call],
     route: str,
     found: result_files.Results,
     wish: RunRequest,
 ) -> None:
-    loaded = tf.saved_model.load(wish.path)
-    variables = getattr(loaded, "variables", ())
-    initial = [variable.read_value() for variable in variables]
     for call in wanted:
         piece, training = find_piece(record, call)
+        if piece is None or not _is_way(route, piece, call, training):
+            continue
         if training:
             # A training call runs UPDATE_OPS too, which the baseline of its outputs does not.
-            for variable, value in zip(variables, initial, strict=True):
-                variable.assign(value)
-        if piece is None or (route == SIGNATURE and not has_signature(piece, call)):
-            continue
-
-        def compute(inputs: Mapping[str, Any], piece: Any = piece, training: bool = training) -> dict[str, Any]:
-            if route == CALLABLE:
-                return call_piece(loaded, piece, inputs, training=training)
-            return call_signature(loaded, piece, inputs)
+            loaded.reset()
+        compute = _make_compute(loaded, route, piece, training)
 
         def answer(compute: Any = compute, call: call_files.Call = call) -> dict[str, Any]:
             return {key: to_value(value) for key, value in compute(call.inputs).items()}
@@ -85,105 +93,59 @@ def _run_route(
             if call.id in wish.draw_calls:
                 found.draws[route, call.id] = draw_outputs(answer, wish.draws, wish.draw_seconds)
             if route == CALLABLE and call.id in wish.gradient_calls:
-                named = dict(zip(record["variables"], variables, strict=True))
                 inputs = {key: to_tensor(value, piece["inputs"][key]) for key, value in call.inputs.items()}
-                found.gradients[call.id] = tape_gradients(compute, inputs, named)
-        except Exception as error:
+                found.gradients[call.id] = tape_gradients(compute, inputs, loaded.variables)
+        except Exception as error:  # A refusal of these inputs, of whatever type, is a result.
             found.record_failure(route, call.id, error)
 
 
-def find_piece(record: Mapping[str, Any], call: call_files.Call) -> tuple[Mapping[str, Any] | None, bool]:
-    """The piece, and its `training` value, that stands for a signature of a variant."""
-    for piece in record["pieces"]:
-        for mode in piece["modes"]:
-            if piece["signature"] == call.signature and mode["tags"] == list(call.tags):
-                return piece, mode["training"]
-    return None, False
+def _find_coverage(
+    record: Mapping[str, Any], planned: list[call_files.Call], found: result_files.Results
+) -> list[Coverage]:
+    """Whether each piece answered as most users call it, and each SignatureDef in both of its ways."""
+    plain: dict[str, bool] = {}
+    served: dict[str, bool] = {}
+    for call in planned:
+        piece, training = find_piece(record, call)
+        if piece is None or call.case == EMPTY_BATCH:
+            continue
+        route = PLAIN if has_plain_call(piece, training) else CALLABLE
+        name = f"{piece['attribute'] or 'the root'}{', training' if training else ''}"
+        plain[name] = plain.get(name, False) or (route, call.id) in found.outputs
+        if list(call.tags) == piece["modes"][0]["tags"]:
+            key = piece["signature_def"]
+            by_session = (SESSION, call.id) in found.outputs
+            by_object = (SIGNATURE, call.id) in found.outputs or not has_signature(piece, call)
+            served[key] = served.get(key, False) or (by_session and by_object)
+    lost = tuple(f"{name} was not called" for name, reached in plain.items() if not reached)
+    silent = tuple(f"{key} was not answered" for key, reached in served.items() if not reached)
+    is_called = int(not lost)
+    return [
+        Coverage(name=PLAIN, level=INFERENCE, reached=is_called, total=min(1, len(plain)), is_flag=True, missed=lost),
+        Coverage(name="signatures", level=INFERENCE, reached=sum(served.values()), total=len(served), missed=silent),
+    ]
 
 
-def has_signature(piece: Mapping[str, Any], call: call_files.Call) -> bool:
-    """Whether `signatures[...]` can make the call: it stands for the first mode, and `tf.saved_model.load`
-    gives it no defaults, so every input must be there."""
-    return list(call.tags) == piece["modes"][0]["tags"] and set(piece["arguments"]) <= set(call.inputs)
+def _is_way(route: str, piece: Mapping[str, Any], call: call_files.Call, training: bool) -> bool:
+    """Whether the route is one of its own for this call."""
+    if route == SIGNATURE:
+        return has_signature(piece, call)
+    return route == CALLABLE or has_plain_call(piece, training)
 
 
-def call_piece(loaded: Any, piece: Mapping[str, Any], inputs: Mapping[str, Any], *, training: bool) -> dict[str, Any]:
-    """Calls root or sub-object; optional inputs that a case leaves out are left out here too."""
-    target = getattr(loaded, piece["attribute"]) if piece["attribute"] else loaded
-    keywords: dict[str, Any] = {
-        name: to_tensor(inputs[key], piece["inputs"][key]) for name, key in piece["keywords"].items() if key in inputs
-    }
-    given = {key: to_tensor(inputs[key], piece["inputs"][key]) for key in piece["positional"] if key in inputs}
-    positional: list[Any] = []
-    if len(piece["positional"]) == 1:
-        positional = list(given.values())
-    elif piece["positional"]:
-        positional = [given]
-    if piece["has_training"]:
-        keywords["training"] = training
-    if piece["has_endpoints"]:
-        keywords["return_endpoints"] = True
-    outputs = target(*positional, **keywords)
-    return dict(outputs) if isinstance(outputs, Mapping) else {"default": outputs}
+def _make_compute(
+    loaded: LoadedModel, route: str, piece: Mapping[str, Any], training: bool
+) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    def compute(inputs: Mapping[str, Any]) -> dict[str, Any]:
+        if route == SIGNATURE:
+            return call_signature(loaded.object, piece, inputs)
+        return call_piece(loaded.object, piece, inputs, training=training, plain=route == PLAIN)
 
-
-def call_signature(loaded: Any, piece: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Calls `signatures[key]`."""
-    function = loaded.signatures[piece["signature_def"]]
-    flat: dict[str, Any] = {}
-    for key, names in piece["arguments"].items():
-        parts = _split(to_tensor(inputs[key], piece["inputs"][key]))
-        flat |= dict(zip(names, parts, strict=True))
-    return dict(function(**flat))
-
-
-def _split(value: Any) -> list[tf.Tensor]:
-    if isinstance(value, tf.SparseTensor):
-        return [value.values, value.indices, value.dense_shape]
-    if isinstance(value, tf.RaggedTensor):
-        return [value.flat_values, *value.nested_row_splits]
-    return [value]
-
-
-def to_tensor(value: Any, described: Mapping[str, Any]) -> Any:
-    """A saved value as the tensor that the model takes; a tensor stays what it is."""
-    if tf.is_tensor(value) or isinstance(value, tf.RaggedTensor):
-        return value
-    if isinstance(value, SparseValue):
-        return tf.SparseTensor(value.indices, tf.constant(value.values, described["dtype"]), value.dense_shape)
-    if isinstance(value, RaggedValue):
-        flat = tf.constant(value.flat_values, described["dtype"])
-        return tf.RaggedTensor.from_nested_row_splits(flat, value.row_splits)
-    return tf.constant(value, described["dtype"])
-
-
-def to_value(value: Any) -> Any:
-    if isinstance(value, tf.SparseTensor):
-        return SparseValue(
-            indices=value.indices.numpy(), values=_numpy(value.values), dense_shape=value.dense_shape.numpy()
-        )
-    if isinstance(value, tf.RaggedTensor):
-        splits = tuple(part.numpy() for part in value.nested_row_splits)
-        return RaggedValue(flat_values=_numpy(value.flat_values), row_splits=splits)
-    return _numpy(value)
-
-
-def _numpy(tensor: tf.Tensor) -> np.ndarray:
-    value = tensor.numpy()
-    if isinstance(value, bytes):
-        array = np.empty((), dtype=object)
-        array[()] = value
-        return array
-    return np.asarray(value)
-
-
-def _read_variables(loaded: Any, record: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    named = zip(record["variables"], getattr(loaded, "variables", ()), strict=True)
-    return {name: _numpy(variable.read_value()) for name, variable in named}
+    return compute
 
 
 def _run_updates(
-    loaded: Any,
+    loaded: LoadedModel,
     record: Mapping[str, Any],
     planned: list[call_files.Call],
     wish: RunRequest,
@@ -193,10 +155,9 @@ def _run_updates(
     piece, _ = find_piece(record, call)
     if piece is None:
         return
-    before, runs = _read_variables(loaded, record), []
+    before, runs = loaded.read_variables(), []
     for _ in range(1 + (_REPEATS if wish.repeat else 0)):
-        for variable, value in zip(loaded.variables, before.values(), strict=True):
-            variable.assign(value)
-        call_piece(loaded, piece, call.inputs, training=True)
-        runs.append(_read_variables(loaded, record))
+        loaded.reset()
+        call_piece(loaded.object, piece, call.inputs, training=True)
+        runs.append(loaded.read_variables())
     found.record_updates(before, runs)

@@ -15,7 +15,8 @@ import h5py
 import tensorflow as tf
 
 from migrate import errors
-from migrate.verify.runners.servable import DEFAULT_SIGNATURE, Servable, count_ops, spell_variable
+from migrate.verify.runners.calling import spell_variable
+from migrate.verify.runners.servable import DEFAULT_SIGNATURE, Servable, count_ops
 
 _HDF5_MAGIC = b"\x89HDF"
 

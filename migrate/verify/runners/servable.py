@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from migrate.verify.runners.candidate import to_tensor
+from migrate.verify.runners.calling import spell_variable, to_tensor
 
 # Stands for calls with training=True: no SignatureDef has a training mode.
 TRAINING_TAGS = ("train",)
@@ -51,10 +51,6 @@ class Servable(abc.ABC):
     @abc.abstractmethod
     def compute_losses(self) -> list[Any]:
         """Regularization losses, scalars, in the model's order."""
-
-
-def spell_variable(name: str) -> str:
-    return re.sub(r":\d+$", "", name)
 
 
 class LoadedSavedModel(Servable):

@@ -11,7 +11,7 @@ import tensorflow as tf
 from migrate.inputs import calls as call_files
 from migrate.verify import results as result_files
 from migrate.verify.draws import draw_outputs
-from migrate.verify.runners.candidate import to_value
+from migrate.verify.runners.calling import to_value
 from migrate.verify.runners.gradients import tape_gradients
 from migrate.verify.runners.keras_file import LoadedKerasFile
 from migrate.verify.runners.request import DescribeRequest, Description, Names, RunRequest

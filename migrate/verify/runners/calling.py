@@ -1,0 +1,124 @@
+"""How a migrated model is called: as an object, plainly or with all it can say, and by `signatures[...]`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from migrate.arrays import RaggedValue, SparseValue
+from migrate.inputs import calls as call_files
+
+
+def spell_variable(name: str) -> str:
+    """A variable's name without TF's ":0"."""
+    return re.sub(r":\d+$", "", name)
+
+
+def find_piece(record: Mapping[str, Any], call: call_files.Call) -> tuple[Mapping[str, Any] | None, bool]:
+    """The piece, and its `training` value, that stands for a signature of a variant."""
+    for piece in record["pieces"]:
+        for mode in piece["modes"]:
+            if piece["signature"] == call.signature and mode["tags"] == list(call.tags):
+                return piece, mode["training"]
+    return None, False
+
+
+def has_signature(piece: Mapping[str, Any], call: call_files.Call) -> bool:
+    """Whether `signatures[...]` can make the call: it stands for the first mode, and `tf.saved_model.load`
+    gives it no defaults, so every input must be there."""
+    return list(call.tags) == piece["modes"][0]["tags"] and set(piece["arguments"]) <= set(call.inputs)
+
+
+def call_piece(
+    loaded: Any, piece: Mapping[str, Any], inputs: Mapping[str, Any], *, training: bool, plain: bool = False
+) -> dict[str, Any]:
+    """Calls root or sub-object; optional inputs that a case leaves out are left out here too.
+
+    Args:
+      loaded: the model.
+      piece: its entry in the record.
+      inputs: by input key.
+      training: its mode.
+      plain: call it as most users do, `piece(x)`: what has a default is left out, so one tensor may come back.
+    """
+    target = getattr(loaded, piece["attribute"]) if piece["attribute"] else loaded
+    positional, keywords = bind_inputs(piece, inputs)
+    if piece["has_training"] and (training or not plain):
+        keywords["training"] = training
+    if piece["has_endpoints"] and not plain:
+        keywords["return_endpoints"] = True
+    return name_outputs(target(*positional, **keywords))
+
+
+def bind_inputs(piece: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Positional arguments (at most one) and keyword arguments."""
+    keywords: dict[str, Any] = {
+        name: to_tensor(inputs[key], piece["inputs"][key]) for name, key in piece["keywords"].items() if key in inputs
+    }
+    given = {key: to_tensor(inputs[key], piece["inputs"][key]) for key in piece["positional"] if key in inputs}
+    if len(piece["positional"]) == 1:
+        return list(given.values()), keywords
+    return ([given] if piece["positional"] else []), keywords
+
+
+def name_outputs(outputs: Any) -> dict[str, Any]:
+    return dict(outputs) if isinstance(outputs, Mapping) else {"default": outputs}
+
+
+def has_plain_call(piece: Mapping[str, Any], training: bool) -> bool:
+    """Whether the plain call is another one than the full one: it leaves out `return_endpoints` or `training`."""
+    return bool(piece["has_endpoints"] or (piece["has_training"] and not training))
+
+
+def call_signature(loaded: Any, piece: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Calls `signatures[key]`."""
+    function = loaded.signatures[piece["signature_def"]]
+    flat: dict[str, Any] = {}
+    for key, names in piece["arguments"].items():
+        parts = _split(to_tensor(inputs[key], piece["inputs"][key]))
+        flat |= dict(zip(names, parts, strict=True))
+    return dict(function(**flat))
+
+
+def _split(value: Any) -> list[tf.Tensor]:
+    if isinstance(value, tf.SparseTensor):
+        return [value.values, value.indices, value.dense_shape]
+    if isinstance(value, tf.RaggedTensor):
+        return [value.flat_values, *value.nested_row_splits]
+    return [value]
+
+
+def to_tensor(value: Any, described: Mapping[str, Any]) -> Any:
+    """A saved value as the tensor that the model takes; a tensor stays what it is."""
+    if tf.is_tensor(value) or isinstance(value, tf.RaggedTensor):
+        return value
+    if isinstance(value, SparseValue):
+        return tf.SparseTensor(value.indices, tf.constant(value.values, described["dtype"]), value.dense_shape)
+    if isinstance(value, RaggedValue):
+        flat = tf.constant(value.flat_values, described["dtype"])
+        return tf.RaggedTensor.from_nested_row_splits(flat, value.row_splits)
+    return tf.constant(value, described["dtype"])
+
+
+def to_value(value: Any) -> Any:
+    if isinstance(value, tf.SparseTensor):
+        return SparseValue(
+            indices=value.indices.numpy(), values=_numpy(value.values), dense_shape=value.dense_shape.numpy()
+        )
+    if isinstance(value, tf.RaggedTensor):
+        splits = tuple(part.numpy() for part in value.nested_row_splits)
+        return RaggedValue(flat_values=_numpy(value.flat_values), row_splits=splits)
+    return _numpy(value)
+
+
+def _numpy(tensor: tf.Tensor) -> np.ndarray:
+    value = tensor.numpy()
+    if isinstance(value, bytes):
+        array = np.empty((), dtype=object)
+        array[()] = value
+        return array
+    return np.asarray(value)
