@@ -52,7 +52,7 @@ class SavedModelPredictor:
         if unknown:
             raise ValueError(f"Got unexpected keys in input_dict: {unknown}\nexpected: {sorted(self.feed_tensors)}")
         feed = {self.feed_tensors[key]: value for key, value in input_dict.items()}
-        return self.session.run(self.fetch_tensors, feed)
+        return dict(self.session.run(self.fetch_tensors, feed))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} with feed tensors {self.feed_tensors} and fetch_tensors {self.fetch_tensors}"

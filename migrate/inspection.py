@@ -135,7 +135,7 @@ def _count_bytes(dtype: str, shape: Any) -> int:
         return 0
     digits = "".join(c for c in dtype if c.isdigit())
     size = _ITEM_SIZES.get(dtype, int(digits) // 8 if digits else 4)
-    return math.prod(shape) * size
+    return int(math.prod(shape)) * size
 
 
 def _variant_lines(variant: VariantInspection) -> list[str]:

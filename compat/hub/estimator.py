@@ -24,7 +24,8 @@ _ATTEMPTS = 10
 def _find_exporter_base() -> type:
     """tf.estimator.Exporter where there is one, so that EvalSpec takes the exporter; else `object`."""
     try:
-        return tf.compat.v1.estimator.Exporter
+        exporter: type = tf.compat.v1.estimator.Exporter
+        return exporter
     except (AttributeError, ImportError):
         return object
 
@@ -106,7 +107,7 @@ class LatestModuleExporter(_find_exporter_base()):  # type: ignore[misc]
                 module.export(os.path.join(temporary, export_name), session)
             tf.io.gfile.rename(temporary, target)
         _remove_old_exports(base, self._exports_to_keep)
-        return tf.compat.as_bytes(target)
+        return bytes(tf.compat.as_bytes(target))
 
 
 def _make_serving_session(estimator: Any, serving_input_fn: Callable[[], Any], checkpoint_path: str) -> Any:

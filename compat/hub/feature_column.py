@@ -74,7 +74,7 @@ def sparse_text_embedding_column(
     )
 
 
-class _ModuleColumn(tensorflow_private.DenseColumnV1, tensorflow_private.DenseColumnV2):
+class _ModuleColumn(tensorflow_private.DenseColumnV1, tensorflow_private.DenseColumnV2):  # type: ignore[misc]
     """What the three columns have in common; `key` and `module_spec` come from the subclass."""
 
     key: Any
@@ -104,7 +104,7 @@ class _ModuleColumn(tensorflow_private.DenseColumnV1, tensorflow_private.DenseCo
         return transformation_cache.get(self.key, state_manager)
 
     @property
-    def _parse_example_spec(self) -> dict[Any, Any]:
+    def _parse_example_spec(self) -> Any:
         return self.parse_example_spec
 
     @property
@@ -117,12 +117,12 @@ class _ModuleColumn(tensorflow_private.DenseColumnV1, tensorflow_private.DenseCo
         return self.module_spec.get_output_info_dict()["default"].get_shape()[1:]
 
     def _get_config(self) -> dict[str, Any]:
-        path = self.module_spec_path  # type: ignore[attr-defined]
+        path = self.module_spec_path
         if not isinstance(path, str):
             raise NotImplementedError(
                 f"Can only generate a config of a column whose module_spec is a string, not {type(path)}."
             )
-        return dict(zip(self._fields, self, strict=True))  # type: ignore[attr-defined, call-overload]
+        return dict(zip(self._fields, self, strict=True))
 
     get_config = _get_config
 

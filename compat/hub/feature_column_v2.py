@@ -30,7 +30,7 @@ class _Fields(NamedTuple):
     trainable: bool
 
 
-class _TextEmbeddingColumnV2(tensorflow_private.DenseColumnV2, _Fields):
+class _TextEmbeddingColumnV2(tensorflow_private.DenseColumnV2, _Fields):  # type: ignore[misc]
     """Made by text_embedding_column_v2()."""
 
     @property

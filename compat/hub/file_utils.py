@@ -25,7 +25,7 @@ class _Counted:
         self.count = 0
 
     def read(self, size: int) -> bytes:
-        data = self._stream.read(size)
+        data: bytes = self._stream.read(size)
         self.count += len(data)
         return data
 

@@ -72,7 +72,7 @@ def get_num_image_channels(module_or_spec: Any, signature: str | None = None, in
     channels = shape.as_list()[3] if shape.rank == 4 else None
     if channels is None:
         raise ValueError(_describe(shape, "num_channels"))
-    return channels
+    return int(channels)
 
 
 def _get_input_shape(module_or_spec: Any, signature: str | None, input_name: str | None) -> Any:

@@ -40,7 +40,8 @@ def load_module_spec(path: str) -> module_spec.ModuleSpec:
 
 
 def _load_spec(handle: str) -> module_spec.ModuleSpec:
-    return registry.loader(registry.resolver(tf.compat.as_str_any(handle)))
+    spec: module_spec.ModuleSpec = registry.loader(registry.resolver(tf.compat.as_str_any(handle)))
+    return spec
 
 
 class Module:

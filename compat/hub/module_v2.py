@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from compat.hub import native_module, registry
+from compat.hub import native_spec, registry
 
 
 def resolve(handle: str) -> str:
@@ -22,7 +22,7 @@ def resolve(handle: str) -> str:
       OSError: there is nothing there, or the download is no valid archive (urllib's errors are OSErrors, too).
       ValueError: the archive holds what it must not hold, or a setting is unknown.
     """
-    return registry.resolver(tf.compat.as_str_any(handle))
+    return str(registry.resolver(tf.compat.as_str_any(handle)))
 
 
 def load(handle: str, tags: Iterable[str] | None = None, options: Any = None) -> Any:
@@ -47,7 +47,7 @@ def load(handle: str, tags: Iterable[str] | None = None, options: Any = None) ->
         raise ValueError(
             f"Trying to load a model of unknown type: '{path}' contains neither '{names[0]}' nor '{names[1]}'."
         )
-    is_hub_module = tf.io.gfile.exists(native_module.get_module_proto_path(path))
+    is_hub_module = tf.io.gfile.exists(native_spec.get_module_proto_path(path))
     if tags is None and is_hub_module:
         tags = ()
     loaded = tf.compat.v1.saved_model.load_v2(path, tags=None if tags is None else list(tags), options=options)

@@ -34,7 +34,7 @@ def absolute_path(path: str) -> str:
 
 def read_file_to_string(filename: str) -> str:
     with tf.io.gfile.GFile(filename, "r") as file:
-        return file.read()
+        return str(file.read())
 
 
 def atomic_write_string_to_file(filename: str, contents: bytes | str, overwrite: bool) -> None:

@@ -31,7 +31,7 @@ class HttpUncompressedFileResolver(resolver.HttpResolverBase):
         return self._append_format_query(handle, ("tf-hub-format", "uncompressed"))
 
     def _request_gcs_location(self, handle_with_params: str) -> str:
-        location = self._call_urlopen(urllib.request.Request(handle_with_params))
+        location: str = self._call_urlopen(urllib.request.Request(handle_with_params))
         if not location.startswith("gs://"):
             raise ValueError(f"Expected server to return a GCS location but received {location}")
         return location

@@ -78,7 +78,7 @@ def find_state_node(index: graph_index.GraphIndex, ref: graph_index.TensorRef) -
         seen.add(ref.node)
         node = index.nodes[ref.node]
         if node.op in _VARIABLE_NODES or tables.is_table(node):
-            return node.name
+            return str(node.name)
         if not node.input or not _carries_state(node, ref):
             return None
         ref = graph_index.parse_tensor_name(node.input[0])

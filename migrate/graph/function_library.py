@@ -41,7 +41,7 @@ def name_by_content(graph_def: Any) -> Any:
             digest = hashlib.sha256(function.SerializeToString(deterministic=True)).hexdigest()[:_DIGITS]
             function.signature.name = f"{name}_{digest}"
             renamed[name] = function
-        return renamed[name].signature.name
+        return str(renamed[name].signature.name)
 
     result = graph_pb2.GraphDef()
     result.CopyFrom(graph_def)

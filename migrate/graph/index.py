@@ -130,7 +130,7 @@ def dtype_name(dtype: int) -> str:
     base = dtype - _REF_OFFSET if dtype > _REF_OFFSET else dtype
     if base == types_pb2.DT_INVALID:
         return ""
-    text = types_pb2.DataType.Name(base)[3:].lower()
+    text = str(types_pb2.DataType.Name(base))[3:].lower()
     return {"float": "float32", "double": "float64", "half": "float16"}.get(text, text)
 
 

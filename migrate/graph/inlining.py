@@ -123,7 +123,7 @@ class _Inliner:
         node.name = graph_index.make_unique(node.name, self._names)
         self._names.add(node.name)
         self._nodes.append(node)
-        return node.name
+        return str(node.name)
 
     def _place(self, node: Any, stack: tuple[str, ...], *, conditional: bool = False) -> None:
         """Appends a node, or what it calls. `node.input` is in the graph's spelling, its name is taken."""
@@ -188,7 +188,7 @@ class _Inliner:
         ]
 
     def _find_dtype(self, callee: str, position: int, attributes: Mapping[str, Any]) -> int:
-        return attributes[self._functions[callee].signature.output_arg[position].type_attr].type
+        return int(attributes[self._functions[callee].signature.output_arg[position].type_attr].type)
 
     def _hold(self, call: str, position: int, result: str, dtype: int, effect_ops: list[str]) -> str:
         """A result that waits for the effects of its call; a handle is known by its own node and stays."""

@@ -77,7 +77,7 @@ def find_tables(index: graph_index.GraphIndex, writers: Mapping[str, Sequence[st
 
 
 def _resource_name(node: Any) -> str:
-    return node.attr["shared_name"].s.decode() or node.name
+    return str(node.attr["shared_name"].s.decode() or node.name)
 
 
 def digest_initialization(index: graph_index.GraphIndex, table: TableSpec, assets: Iterable[tuple[str, str]]) -> str:

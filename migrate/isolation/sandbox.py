@@ -112,6 +112,6 @@ def drop_network() -> bool:
 def _unshare(flags: int) -> bool:
     # os.unshare is there from Python 3.12 on.
     try:
-        return ctypes.CDLL(None, use_errno=True).unshare(flags) == 0
+        return bool(ctypes.CDLL(None, use_errno=True).unshare(flags) == 0)
     except (AttributeError, OSError):
         return False

@@ -60,4 +60,7 @@ def _trace_gradient(graph_def: Any, like: Sequence[tf.Tensor]) -> Callable[..., 
         return list(tf.compat.v1.get_default_graph().get_operation_by_name("gradient").outputs)
 
     with tf.init_scope():
-        return tf.compat.v1.wrap_function(body, [tf.TensorSpec(None, tensor.dtype) for tensor in like])
+        wrapped: Callable[..., list[tf.Tensor]] = tf.compat.v1.wrap_function(
+            body, [tf.TensorSpec(None, tensor.dtype) for tensor in like]
+        )
+    return wrapped

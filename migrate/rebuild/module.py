@@ -22,7 +22,7 @@ from migrate.rebuild.variant_graph import VariantGraph
 _LOSSES = "regularization_losses"
 
 
-class MigratedModule(tf.Module):
+class MigratedModule(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
     """The root, and each named piece, of a migrated model (FACTS: the reusable SavedModel interface).
 
     `variables`, `trainable_variables` and `regularization_losses` are lists set on the instance, exactly what
@@ -231,12 +231,12 @@ def _build_losses(state: State, graph: VariantGraph) -> tuple[list[tuple[set[str
 
 
 def _as_loss(traced: Any) -> Any:
-    @tf.function(input_signature=[], autograph=False)
     def loss() -> tf.Tensor:
         return tf.nest.flatten(traced())[0]
 
-    loss.get_concrete_function()
-    return loss
+    function = tf.function(loss, input_signature=[], autograph=False)
+    function.get_concrete_function()
+    return function
 
 
 def _fill_interface(module: MigratedModule, state: State, names: Sequence[str], losses: Sequence[Any]) -> None:

@@ -23,7 +23,7 @@ from migrate.rebuild import functions
 from migrate.rebuild.variant_graph import VariantGraph
 
 
-class Table(tf.saved_model.experimental.TrackableResource):
+class Table(tf.saved_model.experimental.TrackableResource):  # type: ignore[misc]  # TensorFlow has no types
     """A lookup table: created and initialised by pieces of the TF1 graph.
 
     The handle is made outside of any function graph, so that a second save tracks the same resource.

@@ -77,7 +77,7 @@ def _batches(specs: Sequence[VariableSpec]) -> Iterator[list[VariableSpec]]:
 
 def _restore(prefix: str, names: list[str], slices: list[str], dtypes: list[tf.DType]) -> list[tf.Tensor]:
     try:
-        return tf.raw_ops.RestoreV2(prefix=prefix, tensor_names=names, shape_and_slices=slices, dtypes=dtypes)
+        return list(tf.raw_ops.RestoreV2(prefix=prefix, tensor_names=names, shape_and_slices=slices, dtypes=dtypes))
     except tf.errors.OpError as error:
         raise errors.CorruptModelError(
             f"the checkpoint cannot be restored: {error.message.splitlines()[0]}",

@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Callable
 
-from migrate import errors, pipeline
+from migrate import detect, errors, pipeline
 from migrate.model import READABLE, Format
 from migrate.options import MigrateOptions, ZooOptions
 from migrate.outcome import Outcome, Status
@@ -162,7 +162,7 @@ def _migrate_entry(entry: Entry, dest: str, options: ZooOptions) -> Outcome:
         # What stands there is whole (it is renamed into place), but its record is lost: make it again.
         migrate_options = dataclasses.replace(migrate_options, overwrite=True)
     try:
-        found = pipeline.detect.detect_format(entry.path)
+        found = detect.detect_format(entry.path)
         if os.path.isfile(entry.path) and found.format not in READABLE:
             return _skip_file(entry, found.format)
         return pipeline.migrate_model(entry.path, target, migrate_options)

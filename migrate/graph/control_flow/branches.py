@@ -25,6 +25,12 @@ class State:
     depth: int = 0
     regions: dict[Tensor, Region] = dataclasses.field(default_factory=dict)
 
+    @property
+    def outer(self) -> State:
+        """The state in which its region lies; not for the root."""
+        assert self.region is not None, "the root lies in no region"
+        return self.region.parent
+
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Region:
@@ -41,20 +47,20 @@ class Region:
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Branches:
-    """What `assign_states` finds. `preds` are those that stay as Switch and Merge."""
+    """What `assign_states` finds. `preds` are those that stay as Switch and Merge, as (node name, output)."""
 
     root: State
     states: dict[Node, State]
     regions: dict[Node, Region]
-    preds: Collection[Tensor]
+    preds: Collection[tuple[str, int]]
 
 
 def enclosing(state: State, outer: State) -> State | None:
     """The branch directly within `outer` that holds `state`; None where `state` is `outer`."""
     if state is outer:
         return None
-    while state.region.parent is not outer:
-        state = state.region.parent
+    while state.outer is not outer:
+        state = state.outer
     return state
 
 
@@ -116,7 +122,7 @@ def _join(node: Node, found: Branches) -> State:
         low, high = (deepest, state) if deepest.depth <= state.depth else (state, deepest)
         outer = high
         while outer.depth > low.depth:
-            outer = outer.region.parent
+            outer = outer.outer
         if outer is not low:
             raise _refuse(node, low, high, "its inputs come from branches that do not nest")
         deepest = high
@@ -130,9 +136,9 @@ def _meet(node: Node, found: Branches) -> State:
     for state in states[1:]:
         while common is not state:
             if common.depth >= state.depth:
-                common = common.region.parent
+                common = common.outer
             else:
-                state = state.region.parent
+                state = state.outer
     return common
 
 
@@ -143,13 +149,15 @@ def _place_merge(node: Node, found: Branches) -> None:
         return
     regions = {state.region for state in states}
     branches = {state.branch for state in states}
-    if len(states) == 2 and len(regions) == 1 and branches == {0, 1} and None not in regions:
-        found.regions[node] = regions.pop()
-        found.states[node] = found.regions[node].parent
-        _check_merge_controls(node, states, found)
+    region = states[0].region
+    if len(states) == 2 and len(regions) == 1 and branches == {0, 1} and region is not None:
+        found.regions[node] = region
+        found.states[node] = region.parent
+        _check_merge_controls(node, states[0], states[1], found)
         return
     outermost = [state for state in states if state.region is not None]
-    if any(name_pred(state.region.pred) in found.preds for state in outermost) or not outermost:
+    ruling = [state.region for state in states if state.region is not None]
+    if any(name_pred(region.pred) in found.preds for region in ruling) or not outermost:
         found.states[node] = _join(node, found)  # Merge of a predicate that stays.
         if outermost:
             raise _refuse(node, outermost[0], outermost[-1], "it merges a conditional that stays with another")
@@ -157,12 +165,16 @@ def _place_merge(node: Node, found: Branches) -> None:
     raise _refuse(node, outermost[0], outermost[-1], "it does not merge the two branches of one conditional")
 
 
-def _check_merge_controls(node: Node, states: list[State], found: Branches) -> None:
+def _check_merge_controls(node: Node, one: State, other: State, found: Branches) -> None:
     own = found.states[node]
     for control in node.controls:
-        state = found.states.get(control, found.root)
-        if state.depth > own.depth and enclosing(state, own).region is not found.regions[node]:
-            raise _refuse(node, *states, "a control input comes from another conditional")
+        inner = found.states.get(control, found.root)
+        if inner.depth <= own.depth:
+            continue
+        while inner.region is not None and inner.outer is not own:
+            inner = inner.outer
+        if inner.region is not found.regions[node]:
+            raise _refuse(node, one, other, "a control input comes from another conditional")
 
 
 def _refuse(node: Node, one: State, other: State, reason: str) -> NotRaised:

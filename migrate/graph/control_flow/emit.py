@@ -97,8 +97,8 @@ class Emitter:
         outputs = [[branch.result(merge, found) for merge in merges] for branch in branches]
         for merge in merges:
             if merge in context.value_indices:
-                for branch, results in zip(branches, outputs, strict=True):
-                    results.append(branch.constant(_position(merge, branch.number, found), "value_index"))
+                for taken, results in zip(branches, outputs, strict=True):
+                    results.append(taken.constant(_position(merge, taken.number, found), "value_index"))
         for tensor, owner in exports.items():
             made = branches[owner].resolve(tensor)
             outputs[owner].append(branches[owner].returned(made))
@@ -359,13 +359,13 @@ class _Crossing:
     def _hand_out(self, tensor: Tensor, to: Cluster | None) -> None:
         tensor = self._trace(tensor)
         cluster = self._cluster_of.get(tensor.node)
-        if cluster is not None and cluster is not to and cluster.nodes[tensor.node] is not None:
-            self.tensors[cluster][tensor] = cluster.nodes[tensor.node]
+        if cluster is not None and cluster is not to and (branch := cluster.nodes[tensor.node]) is not None:
+            self.tensors[cluster][tensor] = branch
 
     def _hand_out_control(self, node: Node, to: Cluster | None) -> None:
         cluster = self._cluster_of.get(node)
-        if cluster is not None and cluster is not to and cluster.nodes[node] is not None:
-            self.controls[cluster][node] = cluster.nodes[node]
+        if cluster is not None and cluster is not to and (branch := cluster.nodes[node]) is not None:
+            self.controls[cluster][node] = branch
 
 
 def _position(merge: Node, branch: int, found: Branches) -> int:

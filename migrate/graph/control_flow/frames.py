@@ -13,7 +13,8 @@ RAW, whose output k is the input of its k-th Exit.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import Any
 
 from migrate.graph.control_flow.nodes import (
     LOOP,
@@ -26,6 +27,9 @@ from migrate.graph.control_flow.nodes import (
     sort_nodes,
     sources,
 )
+
+# (key of the frame around it, name, part).
+FrameKey = tuple[Any, ...]
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -40,7 +44,7 @@ class Frame:
     nodes: list[Node] = dataclasses.field(default_factory=list)
 
     @property
-    def key(self) -> tuple:
+    def key(self) -> FrameKey:
         """What names this frame again after a restart of the pass."""
         return (self.parent.key if self.parent else (), self.name, self.part)
 
@@ -109,7 +113,9 @@ def assign_frames(ordered: list[Node]) -> dict[Node, Frame | None]:
         if frame is not None:
             (frame.enters if node.kind == "Enter" else frame.nodes).append(node)
         if node.kind == "Exit":
-            result[node.inputs[0].node].exits.append(node)
+            left = result[node.inputs[0].node]
+            assert left is not None, "checked when the Exit was visited"
+            left.exits.append(node)
     return result
 
 
@@ -146,10 +152,12 @@ def _split_frame(frame: Frame, assigned: dict[Node, Frame | None]) -> None:
             lead = find(node)
             if lead not in parts:
                 parts[lead] = Frame(frame.name, frame.parent, len(parts))
-            if assigned[node] is frame:
+            own = assigned[node]
+            assert own is not None, "members lie in the frame, or in one within it"
+            if own is frame:
                 assigned[node] = parts[lead]
             else:
-                _reparent(assigned[node], frame, parts[lead])
+                _reparent(own, frame, parts[lead])
 
 
 def _reparent(inner: Frame, old: Frame, new: Frame) -> None:
@@ -217,7 +225,7 @@ def _is_switched_by(node: Node, loop_cond: Node) -> bool:
     return pred is loop_cond
 
 
-def _check_parts(loop: Loop, refuse) -> None:
+def _check_parts(loop: Loop, refuse: Callable[[Node, str], NotRaised]) -> None:
     known = {*loop.merges, *loop.switches, *loop.next_nodes, *loop.frame.exits}
     for node in (*loop.frame.nodes, *loop.frame.exits):
         for source, index in node.inputs:
@@ -249,7 +257,7 @@ def _connect_loop(loop: Loop) -> None:
 
 
 def collapse_loops(
-    ordered: list[Node], assigned: dict[Node, Frame | None], left: Collection[tuple]
+    ordered: list[Node], assigned: dict[Node, Frame | None], left: Collection[FrameKey]
 ) -> tuple[dict[Frame | None, list[Node]], list[Loop]]:
     """Turn each loop into one node of its parent's scope (redirects the inputs of its Exits).
 
@@ -285,11 +293,11 @@ def collapse_loops(
             members[frame] = []
             members[frame.parent].append(loop.node)
     for node in ordered:
-        frame = assigned[node]
-        if frame in raws:
-            raws[frame].payload.nodes.append(node)
+        own = assigned[node]
+        if own is not None and own in raws:
+            raws[own].payload.nodes.append(node)
         elif node not in parts:
-            members[frame].append(node)
+            members[own].append(node)
     for raw in dict.fromkeys(raws.values()):
         _connect_raw(raw)
     return {frame: sort_nodes(nodes) for frame, nodes in members.items()}, loops

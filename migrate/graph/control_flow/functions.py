@@ -163,6 +163,7 @@ class Builder:
         return ref
 
     def _capture(self, tensor: Tensor) -> Ref:
+        assert self.parent is not None and self.captures is not None, "a graph captures nothing"
         outer = self.parent.resolve(tensor)
         position = self.offset + self.captures.tensors.setdefault(tensor, len(self.captures.tensors))
         return self.argument(position, outer.dtype)
@@ -253,7 +254,7 @@ class Builder:
                 stack.extend([node.inputs[0].node, *node.controls])
             elif node.kind in ("NextIteration", "LoopCond") or Tensor(node, 0) in self.local:
                 continue
-            elif self.parent is not None:
+            elif self.captures is not None:
                 self.captures.controls[node] = None
             else:
                 raise NotRaised(None, node.name, "a node that waits for it runs elsewhere")
@@ -309,8 +310,9 @@ class Builder:
                 argument.handle_data.add(dtype=given.handle[0], shape=given.handle[1])
         for position, ref in enumerate(outputs):
             result = signature.output_arg.add(name=f"out{position}", type=ref.dtype)
-            if len(inputs) == len(outputs) and inputs[position].handle is not None:  # The body of a loop.
-                result.handle_data.add(dtype=inputs[position].handle[0], shape=inputs[position].handle[1])
+            handle = inputs[position].handle if len(inputs) == len(outputs) else None  # The body of a loop.
+            if handle is not None:
+                result.handle_data.add(dtype=handle[0], shape=handle[1])
             function.ret[f"out{position}"] = ref.spell(True)
         for name in sorted(controls):
             signature.control_output.append(name)
@@ -322,7 +324,7 @@ class Builder:
             name += "_"
         signature.name = f"{name}_{self.context.digest}"
         self.context.functions[signature.name] = function
-        return signature.name
+        return str(signature.name)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

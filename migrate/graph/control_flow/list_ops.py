@@ -212,8 +212,8 @@ def keep_whole(maker: Node, ops: list[tuple[str, Node]], dtype: int, shape: tf.T
             _, index, value, flow = node.inputs
             place = [index, writer.constant(f"{node.name}/place", [1, 1])]
             indices = writer.insert(f"{node.name}/indices", "Reshape", place, T=int_type, Tshape=int_type)
-            row = [value, writer.constant(f"{node.name}/axis", 0)]
-            row = writer.insert(f"{node.name}/row", "ExpandDims", row, T=kind, Tdim=int_type)
+            parts = [value, writer.constant(f"{node.name}/axis", 0)]
+            row = writer.insert(f"{node.name}/row", "ExpandDims", parts, T=kind, Tdim=int_type)
             writer.rewrite(node, "TensorScatterUpdate", [flow, indices, row], T=kind, Tindices=int_type)
             node.proto.attr.pop("_output_shapes", None)
         elif task == "Size":
@@ -225,9 +225,9 @@ def keep_whole(maker: Node, ops: list[tuple[str, Node]], dtype: int, shape: tf.T
             writer.rewrite(node, "Identity", [node.inputs[1]], T=kind)
         else:
             writer.gather_rows(node, node.inputs[2], node.inputs[1])
-    sizes = [writer.size, *(writer.constant(f"{maker.name}/size_{k}", size) for k, size in enumerate(shape))]
-    count = tf.compat.v1.AttrValue(i=len(sizes))
-    dims = writer.insert(f"{maker.name}/dims", "Pack", sizes, T=int_type, N=count)
+    lengths = [writer.size, *(writer.constant(f"{maker.name}/size_{k}", size) for k, size in enumerate(shape))]
+    count = tf.compat.v1.AttrValue(i=len(lengths))
+    dims = writer.insert(f"{maker.name}/dims", "Pack", lengths, T=int_type, N=count)
     blank = writer.constant(f"{maker.name}/blank", "", tf.string)
     writer.rewrite(maker, "Fill", [dims, blank], T=kind, index_type=int_type)
     maker.proto.attr.pop("_output_shapes", None)
@@ -299,7 +299,7 @@ def _value(tensor: Tensor) -> np.ndarray | None:
     """The value of a constant, or of one element `constant[i]` (a static dimension), else None."""
     node = strip_identity(tensor).node
     if node.kind == "Const":
-        return tf.make_ndarray(read_attr(node.proto, "value").tensor)
+        return np.asarray(tf.make_ndarray(read_attr(node.proto, "value").tensor))
     if node.kind != "StridedSlice" or read_attr(node.proto, "shrink_axis_mask").i != 1:
         return None
     whole, begin = _value(node.inputs[0]), _value(node.inputs[1])

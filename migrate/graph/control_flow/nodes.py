@@ -49,7 +49,7 @@ class Tensor(NamedTuple):
     """Output `index` (flat) of `node`."""
 
     node: Node
-    index: int
+    index: int  # type: ignore[assignment]  # in the place of tuple.index, which nobody asks of a tensor
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -90,7 +90,7 @@ class Ops:
         definition = self.find(proto.op)
         if definition is None:
             raise NotRaised(None, proto.name, f"the op {proto.op} is not registered")
-        flat = []
+        flat: list[tuple[str, int, int]] = []
         for argument in definition.output_arg:
             flat.extend(
                 (argument.name, i, dtype) for i, dtype in enumerate(_argument_types(argument, proto, definition))

@@ -15,7 +15,7 @@ import tensorflow as tf
 from migrate.graph.control_flow.branches import Branches, assign_states
 from migrate.graph.control_flow.depths import lay_out
 from migrate.graph.control_flow.emit import Emitter
-from migrate.graph.control_flow.frames import Loop, assign_frames, collapse_loops, collect_parts
+from migrate.graph.control_flow.frames import FrameKey, Loop, assign_frames, collapse_loops, collect_parts
 from migrate.graph.control_flow.functions import Builder, Context
 from migrate.graph.control_flow.live import find_live
 from migrate.graph.control_flow.nodes import (
@@ -56,7 +56,7 @@ def raise_control_flow(graph_def: Any, *, keep: Collection[str] = ()) -> tuple[A
     if not ops & (CONTROL_FLOW_OPS | ARRAY_OPS):
         result.CopyFrom(graph_def)
         return result, ()
-    left_frames: set[tuple] = set()
+    left_frames: set[FrameKey] = set()
     left_preds: set[tuple[str, int]] = set()
     findings: list[Finding] = []
     for _ in range(_MAX_RESTARTS):
@@ -102,7 +102,7 @@ def _describe(error: NotRaised) -> Finding:
 def _raise_once(
     graph_def: Any,
     keep: Collection[str],
-    left_frames: Collection[tuple],
+    left_frames: Collection[FrameKey],
     left_preds: Collection[tuple[str, int]],
 ) -> tuple[list[Any], list[Any], list[Finding]]:
     ops = Ops(graph_def.library)

@@ -15,7 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from migrate.graph.control_flow.frames import Frame, list_ancestry
+from migrate.graph.control_flow.frames import Frame, FrameKey, list_ancestry
 from migrate.graph.control_flow.nodes import INT32, Node, Tensor, read_attr
 
 _PASSES = frozenset(("Enter", "Switch", "Identity"))
@@ -23,7 +23,7 @@ READS = frozenset(("ReadVariableOp", "ResourceGather", "VariableShape"))
 
 
 def hoist_reads(
-    ordered: list[Node], assigned: dict[Node, Frame | None], left: Collection[tuple]
+    ordered: list[Node], assigned: dict[Node, Frame | None], left: Collection[FrameKey]
 ) -> dict[Frame, list[Tensor]]:
     """Replace reads in loops by captured values (changes nodes, adds new ones to `assigned`).
 

@@ -50,6 +50,7 @@ def find_region(node: Node, outer: State, found: Branches) -> tuple[Region | Non
     if state is outer:
         return found.regions.get(node), None
     branch = enclosing(state, outer)
+    assert branch is not None, "the node does not run in `outer` itself"
     return branch.region, branch.branch
 
 
@@ -143,10 +144,13 @@ class _Queue:
                 for other, phase in passed[source].items():
                     after[other] = max(after.get(other, 0), phase)
                 source_region = self.place[source][0]
-                if source_region is not None and source_region is region:
-                    own = max(own, self.unit[source][1])
-                elif source_region is not None:
-                    after[source_region] = max(after.get(source_region, 0), self.unit[source][1] + 1)
+                unit = self.unit[source]
+                if source_region is None or unit is None:
+                    continue
+                if source_region is region:
+                    own = max(own, unit[1])
+                else:
+                    after[source_region] = max(after.get(source_region, 0), unit[1] + 1)
             if region is not None:
                 self.unit[node] = (region, max(own, after.get(region, 0)))
             passed[node] = after

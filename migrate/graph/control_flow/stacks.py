@@ -99,7 +99,8 @@ def convert_stacks(
     for node in stacks:
         ends, passes = _follow(node, converter.consumers)
         reason = converter.refuse(ends)
-        if reason is None and kept & {node.name, *(end.node.name for end in ends), *(part.name for part in passes)}:
+        names = {node.name, *(end.node.name for end in ends), *(part.name for part in passes)}
+        if reason is None and not names.isdisjoint(kept):
             reason = "it is named by a signature"
         if reason is None:
             converter.convert(node, ends)

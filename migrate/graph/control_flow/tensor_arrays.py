@@ -65,11 +65,11 @@ class Array:
 
     @property
     def dtype(self) -> int:
-        return read_attr(self.node.proto, "dtype").type
+        return int(read_attr(self.node.proto, "dtype").type)
 
     @property
     def is_dynamic(self) -> bool:
-        return read_attr(self.node.proto, "dynamic_size").b
+        return bool(read_attr(self.node.proto, "dynamic_size").b)
 
 
 def has_gradients(nodes: list[Node]) -> bool:

@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from migrate.graph.control_flow.depths import Layout, lay_out
 from migrate.graph.control_flow.flows import Consumers, find_consumers, pass_outputs
-from migrate.graph.control_flow.frames import list_ancestry
+from migrate.graph.control_flow.frames import FrameKey, list_ancestry
 from migrate.graph.control_flow.nodes import Node, Tensor, read_attr, sources
 from migrate.graph.control_flow.reads import READS, use_value
 from migrate.model import Finding, Severity
@@ -39,7 +39,7 @@ class _Use:
 
 
 def thread_variables(
-    nodes: list[Node], left: Collection[tuple], kept: Collection[str]
+    nodes: list[Node], left: Collection[FrameKey], kept: Collection[str]
 ) -> tuple[list[Node], list[Finding]]:
     """Take variables that loops write through them by value (nodes are changed in place).
 

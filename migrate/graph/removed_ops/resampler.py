@@ -21,7 +21,8 @@ def resampler_grad(op: RemovedOp) -> Sequence[tf.Tensor]:
     """Gradients by the images and by the points; the third input is the gradient of the values."""
     dtype = op.dtype("T")
     data, warp, gradient = op.input(0, dtype, 4), op.input(1, dtype), op.input(2, dtype)
-    return tf.gradients(_resample(data, warp), [data, warp], gradient)
+    found: Sequence[tf.Tensor] = tf.gradients(_resample(data, warp), [data, warp], gradient)
+    return found
 
 
 def _resample(data: tf.Tensor, warp: tf.Tensor) -> tf.Tensor:

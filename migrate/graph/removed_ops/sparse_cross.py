@@ -15,7 +15,7 @@ def sparse_feature_cross_v2(op: RemovedOp) -> Sequence[tf.Tensor]:
     sparse_types, dense_types = (op.dtypes(name) for name in ("sparse_types", "dense_types"))
     dtypes = [tf.int64] * count + sparse_types + [tf.int64] * count + dense_types
     inputs = [op.input(position, dtype) for position, dtype in enumerate(dtypes)]
-    return tf.raw_ops.SparseCross(
+    crossed: Sequence[tf.Tensor] = tf.raw_ops.SparseCross(
         indices=inputs[:count],
         values=inputs[count : 2 * count],
         shapes=inputs[2 * count : 3 * count],
@@ -26,3 +26,4 @@ def sparse_feature_cross_v2(op: RemovedOp) -> Sequence[tf.Tensor]:
         out_type=op.dtype("out_type"),
         internal_type=op.dtype("internal_type"),
     )
+    return crossed

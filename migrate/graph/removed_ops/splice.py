@@ -123,7 +123,7 @@ def _replace(node: Any, traced: Traced, prefix: str, *, in_function: bool, frame
             return f"^{node.split(':')[0]}"
         ref = graph_index.parse_tensor_name(text)
         if ref.node in given:
-            return given[ref.node]
+            return str(given[ref.node])
         if not in_function:
             return f"{prefix}/{ref.spelled}"
         return f"{prefix}/{ref.node}:{_output_names(source.nodes[ref.node])[ref.index]}"

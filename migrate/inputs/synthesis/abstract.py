@@ -76,6 +76,28 @@ class Abstract:
     def rank(self) -> int | None:
         return None if self.shape is None else len(self.shape)
 
+    @property
+    def sizes(self) -> tuple[Dim, ...]:
+        """The shape.
+
+        Raises:
+          TypeError: the rank is unknown; the walk then takes nothing from the node whose rule asked.
+        """
+        if self.shape is None:
+            raise TypeError("the rank is unknown")
+        return self.shape
+
+    @property
+    def known(self) -> np.ndarray:
+        """The value.
+
+        Raises:
+          TypeError: it is unknown.
+        """
+        if self.value is None:
+            raise TypeError("the value is unknown")
+        return self.value
+
     def dims(self) -> list[Dim] | None:
         """The value as a flat list of Dims, where it is a small integer tensor."""
         if self.value is None or self.value.size > 64:
@@ -105,7 +127,8 @@ class Facts:
 
     Attributes:
       low, high: inclusive lower, exclusive upper bounds; may be Dims.
-      tables: (table, steps to it, allowed (low, high) of the value that comes out or None).
+      tables: (table, steps to it, allowed (low, high) of the value that comes out and the default for unknown keys,
+        or None).
       candidates: values that the graph compares with.
       boundaries: bucket boundaries.
       decoders: how strings are decoded; each names child sources.
@@ -115,7 +138,7 @@ class Facts:
 
     low: list[Any] = dataclasses.field(default_factory=list)
     high: list[Any] = dataclasses.field(default_factory=list)
-    tables: list[tuple[Table, tuple[Step, ...], tuple[Any, Any] | None]] = dataclasses.field(default_factory=list)
+    tables: list[tuple[Table, tuple[Step, ...], tuple[Any, Any, Any] | None]] = dataclasses.field(default_factory=list)
     candidates: list[Any] = dataclasses.field(default_factory=list)
     boundaries: list[float] = dataclasses.field(default_factory=list)
     decoders: list[Decoder] = dataclasses.field(default_factory=list)

@@ -56,7 +56,8 @@ def _join(op: str, constant: int, atoms: Iterable[Any], neutral: int) -> Dim:
     if not atoms or (op == "mul" and constant == 0):
         return constant
     if constant == neutral and len(atoms) == 1:
-        return atoms[0]
+        only: Dim = atoms[0]
+        return only
     return Term(op, (constant, *atoms))
 
 
@@ -106,7 +107,10 @@ def apply(op: str, a: Dim, b: Dim) -> Dim:
 
 
 def product(dims: Iterable[Dim]) -> Dim:
-    return functools.reduce(mul, dims, 1)
+    total: Dim = 1
+    for dim in dims:
+        total = mul(total, dim)
+    return total
 
 
 def exact_div(total: Dim, divisor: Dim) -> Dim:
@@ -148,9 +152,12 @@ def evaluate(dim: Dim, values: dict[Symbol, int]) -> int | None:
         return values.get(dim)
     if not isinstance(dim, Term):
         return dim
-    args = [evaluate(arg, values) for arg in dim.args]
-    if None in args:
-        return None
+    args: list[int] = []
+    for arg in dim.args:
+        number = evaluate(arg, values)
+        if number is None:
+            return None
+        args.append(number)
     return functools.reduce(_EVALUATE[dim.op], args)
 
 
@@ -283,7 +290,9 @@ def find_values(equations: Equations, symbols: Iterable[Symbol], batch: int) -> 
         if equations.broken(values, related):
             _search(equations, sorted(component), candidates, related, values)
     for symbol in symbols:
-        values[symbol] = evaluate(equations.resolve(symbol), values)
+        number = evaluate(equations.resolve(symbol), values)
+        if number is not None:
+            values[symbol] = number
     return values, equations.contradictions + equations.broken(values, checks)
 
 

@@ -8,18 +8,18 @@ import json
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 
 def encode_wav(samples: np.ndarray, rate: int = 16000) -> bytes:
     """16-bit PCM of float [samples, channels] in [-1, 1]."""
-    channels = samples.shape[1]
+    channels = int(samples.shape[1])
     body = (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
     header = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, rate * channels * 2, channels * 2, 16)
     data = header + struct.pack("<4sI", b"data", len(body)) + body
-    return struct.pack("<4sI4s", b"RIFF", 4 + len(data), b"WAVE") + data
+    return b"".join((struct.pack("<4sI4s", b"RIFF", 4 + len(data), b"WAVE"), data))
 
 
 def encode_base64(data: bytes) -> bytes:
@@ -27,7 +27,7 @@ def encode_base64(data: bytes) -> bytes:
     return base64.urlsafe_b64encode(data).rstrip(b"=")
 
 
-def encode_raw(array: np.ndarray, order: str) -> bytes:
+def encode_raw(array: np.ndarray, order: Literal["<", ">"]) -> bytes:
     return array.astype(array.dtype.newbyteorder(order)).tobytes()
 
 
@@ -55,7 +55,7 @@ def encode_csv(fields: Sequence[Any], delimiter: bytes, columns: Sequence[int]) 
 def encode_tensor(array: np.ndarray) -> bytes:
     import tensorflow as tf
 
-    return tf.make_tensor_proto(array).SerializeToString(deterministic=True)
+    return bytes(tf.make_tensor_proto(array).SerializeToString(deterministic=True))
 
 
 def make_feature(values: np.ndarray) -> Any:
@@ -77,7 +77,7 @@ def encode_example(values: Mapping[str, np.ndarray]) -> bytes:
     example = example_pb2.Example()
     for key in values:
         example.features.feature[key].CopyFrom(make_feature(values[key]))
-    return example.SerializeToString(deterministic=True)
+    return bytes(example.SerializeToString(deterministic=True))
 
 
 def encode_sequence_example(context: Mapping[str, np.ndarray], steps: Mapping[str, Sequence[np.ndarray]]) -> bytes:
@@ -89,7 +89,7 @@ def encode_sequence_example(context: Mapping[str, np.ndarray], steps: Mapping[st
     for key in steps:
         features = [make_feature(values) for values in steps[key]]
         example.feature_lists.feature_list[key].feature.extend(features)
-    return example.SerializeToString(deterministic=True)
+    return bytes(example.SerializeToString(deterministic=True))
 
 
 def encode_json_example(serialized: bytes) -> bytes:

@@ -25,7 +25,8 @@ _NUMPY_DTYPES = {"bfloat16": ml_dtypes.bfloat16, "string": object, "": np.float3
 
 
 def find_numpy_dtype(name: str) -> np.dtype:
-    return np.dtype(_NUMPY_DTYPES.get(name, name))
+    found: np.dtype[Any] = np.dtype(_NUMPY_DTYPES.get(name, name))
+    return found
 
 
 @dataclasses.dataclass(slots=True)
@@ -103,7 +104,7 @@ class Generator:
         pool = list(dict.fromkeys((pool or [])[:2000] + [c for c in facts.candidates if isinstance(c, bytes)]))
         return pool or list(_WORDS), outside
 
-    def _find_keys(self, table: Table, allowed: tuple[Any, ...] | None) -> tuple[np.ndarray, bool]:
+    def _find_keys(self, table: Table, allowed: tuple[Any, Any, Any] | None) -> tuple[np.ndarray, bool]:
         """Keys whose values lie in the allowed range, and whether unknown keys are allowed."""
         if allowed is None or table.values.dtype == object:
             return table.keys, True
@@ -164,7 +165,7 @@ class Generator:
         if self.special and place % 3 == 1:
             self.used_special = True
             return b""
-        separator = decoder.options[0]
+        separator: bytes = decoder.options[0]
         count = 2 + place % 4
         words = [word.item() for word in (self.make(decoder.children[0], (), place * 7 + i) for i in range(count))]
         return separator.join(word.replace(separator, b"") for word in words)
@@ -247,7 +248,7 @@ class Generator:
             if "positive" in facts.marks or "nonzero" in facts.marks:
                 low = 1
             if facts.boundaries:
-                return np.rint(self._spread(facts.boundaries, rng, shape))
+                return np.asarray(np.rint(self._spread(facts.boundaries, rng, shape)))
         if low is None:
             low = 0 if high > 0 else high - 8
         high = low + 8 if high is None else high

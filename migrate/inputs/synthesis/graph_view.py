@@ -28,7 +28,8 @@ def name_dtype(number: int) -> str:
     """The dtype name of a DataType enum value; references count as their values."""
     from tensorflow.core.framework import types_pb2
 
-    return _DTYPE_NAMES.get(spelled := types_pb2.DataType.Name(number % 100).removeprefix("DT_").lower(), spelled)
+    spelled = str(types_pb2.DataType.Name(number % 100)).removeprefix("DT_").lower()
+    return _DTYPE_NAMES.get(spelled, spelled)
 
 
 _DTYPE_NAMES = {"float": "float32", "double": "float64", "half": "float16"}
@@ -45,7 +46,7 @@ def read_constant(node: Any) -> np.ndarray | None:
     import tensorflow as tf
 
     try:
-        return tf.make_ndarray(node.attr["value"].tensor)
+        return np.asarray(tf.make_ndarray(node.attr["value"].tensor))
     except (TypeError, ValueError):
         return None
 

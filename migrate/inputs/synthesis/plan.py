@@ -129,8 +129,8 @@ def _find_value_symbols(walk: Walk, key: str, shape: tuple[int, ...]) -> list[Sy
 
 def _make_sparse(generator: Generator, walk: Walk, key: str) -> SparseValue:
     """Row-major sorted indices; row i of the first axis has `row_length` values, spread over the rest."""
-    shape = [generator.size(d) for d in walk.elements[f"sparse:{key}"].shape]
-    indices = []
+    shape = [generator.size(d) for d in walk.elements[f"sparse:{key}"].sizes]
+    indices: list[tuple[Any, ...]] = []
     if len(shape) == 1:
         indices = [(i,) for i in range(generator.row_length(shape[0], 0))]
     else:
@@ -151,7 +151,7 @@ def _make_sparse(generator: Generator, walk: Walk, key: str) -> SparseValue:
 
 
 def _make_ragged(generator: Generator, walk: Walk, key: str, tensor: SignatureTensor) -> RaggedValue:
-    rows = generator.size(walk.elements[f"ragged:{key}"].shape[0])
+    rows = generator.size(walk.elements[f"ragged:{key}"].sizes[0])
     dtype = find_numpy_dtype(tensor.row_splits_dtype)
     splits = []
     for _ in range(max(1, tensor.ragged_rank)):
@@ -254,20 +254,22 @@ class _Survey:
             return self._seed_sparse(walk, key, tensor, dtype)
         if tensor.encoding is Encoding.RAGGED:
             return self._seed_ragged(walk, key, tensor, dtype)
-        shape = _merge(tensor.shape, self._find_shape(tensor.name))
+        shape: Sequence[Dim] | None = _merge(tensor.shape, self._find_shape(tensor.name))
         lead = walk.symbol(f"{key}.0", "batch")
         if shape is None and key in walk.ranks:
             shape = (None,) * walk.ranks[key]
         if shape and shape[0] is None:
             shape = (lead, *shape[1:])
         source = walk.add_source(key, dtype, shape)
-        shape = walk.resolve_shape(source.shape)
+        resolved = walk.resolve_shape(source.shape)
         value = None
-        if dtype in ("int32", "int64") and shape is not None and len(shape) <= 1 and all(d in range(9) for d in shape):
-            count = shape[0] if shape else 1
-            value = make_dims([walk.symbol(f"{key}[{i}]", "size") for i in range(count)], shape)
-            value = _settle(walk, value)
-        return [(tensor.name, Abstract(dtype=dtype, shape=shape, value=value, origins=(Origin(key),)))]
+        if dtype in ("int32", "int64") and resolved is not None and len(resolved) <= 1:
+            numbers = tuple(d for d in resolved if isinstance(d, int) and d in range(9))
+            if len(numbers) == len(resolved):
+                count = numbers[0] if numbers else 1
+                value = make_dims([walk.symbol(f"{key}[{i}]", "size") for i in range(count)], numbers)
+                value = _settle(walk, value)
+        return [(tensor.name, Abstract(dtype=dtype, shape=resolved, value=value, origins=(Origin(key),)))]
 
     def _seed_sparse(self, walk: Walk, key: str, tensor: SignatureTensor, dtype: str) -> list[tuple[str, Abstract]]:
         values, indices, dense_shape = tensor.components
@@ -293,9 +295,10 @@ class _Survey:
         rows: Dim = walk.symbol(f"{key}.0", "batch") if stated[0] is None else stated[0]
         walk.elements[f"ragged:{key}"] = Abstract(shape=(rows,))
         inner = stated[1 + tensor.ragged_rank :]
-        source = walk.add_source(key, dtype, inner)
+        known = walk.add_source(key, dtype, inner).shape
+        assert known is not None, "it was given"
         count = walk.symbol(f"{key}.count", "count")
-        seeds = [(flat, Abstract(dtype=dtype, shape=(count, *source.shape), origins=(Origin(key),)))]
+        seeds = [(flat, Abstract(dtype=dtype, shape=(count, *known), origins=(Origin(key),)))]
         lengths = [dims.add(rows, 1)] + [None] * (len(splits) - 1)
         return seeds + [
             (name, Abstract(dtype=tensor.row_splits_dtype, shape=(length,)))
@@ -345,7 +348,7 @@ def _bound_value_symbols(walk: Walk) -> None:
 
 def _join_batches(equations: Equations) -> None:
     """The batch of one input is the batch of all, where nothing says otherwise."""
-    first: Symbol | None = None
+    first: Dim = None
     for symbol in sorted(s for s, role in equations.roles.items() if role == "batch"):
         settled = equations.resolve(symbol)
         if isinstance(settled, Symbol) and equations.roles.get(settled, "batch") == "batch":

@@ -118,7 +118,8 @@ def _read_constant(view: graph_view.GraphView, spelled: str) -> np.ndarray | Non
         return None if value is None else value.astype(graph_view.get_dtype(node, "DstT") or value.dtype)
     if node.op == "Range":
         bounds = [_read_constant(view, bound) for bound in node.input[:3]]
-        return None if any(bound is None for bound in bounds) else np.arange(*(bound.item() for bound in bounds))
+        known = [bound.item() for bound in bounds if bound is not None]
+        return np.arange(*known) if len(known) == len(bounds) else None
     return None
 
 

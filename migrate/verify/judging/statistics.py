@@ -51,7 +51,7 @@ def measure_ulps(old: np.ndarray, new: np.ndarray) -> np.ndarray:
         return np.where(bits & sign, middle - magnitude, middle + magnitude)
 
     left, right = order(old), order(new)
-    return np.maximum(left, right) - np.minimum(left, right)
+    return np.asarray(np.maximum(left, right) - np.minimum(left, right))
 
 
 def _find_cosine(left: np.ndarray, right: np.ndarray) -> float | None:

@@ -131,8 +131,8 @@ def list_make(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
         element = dataclasses.replace(value, shape=value.shape[1:] if value.shape else None, value=None)
         walk.elements[name] = dataclasses.replace(element, lift=value.lift - 1)
         walk.elements[f"{name}#size"] = Abstract(shape=value.shape[:1] if value.shape else None)
-    elif node.op == "TensorListReserve" and inputs[1].dims() is not None:
-        walk.elements[f"{name}#size"] = Abstract(shape=tuple(inputs[1].dims()))
+    elif node.op == "TensorListReserve" and (size := inputs[1].dims()) is not None:
+        walk.elements[f"{name}#size"] = Abstract(shape=tuple(size))
     return Abstract(dtype="variant", shape=(), resource=name)
 
 

@@ -96,7 +96,7 @@ def decode_csv(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> list[Abstra
             columns.append(walk.add_source(f"{origin.source}|csv/{i}", dtype, ()).name)
         decoder = Decoder("csv", children=tuple(columns), options=(delimiter, tuple(selected)))
         walk.sources[origin.source].facts.decoders.append(decoder)
-    origins = [(Origin(name),) for name in columns] or [()] * len(types)
+    origins: list[tuple[Origin, ...]] = [(Origin(name),) for name in columns] or [()] * len(types)
     return [Abstract(dtype=t, shape=x.shape, origins=o) for t, o in zip(types, origins, strict=True)]
 
 

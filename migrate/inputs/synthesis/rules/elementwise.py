@@ -255,14 +255,14 @@ def bucketize_each(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> list[Ab
     """BoostedTreesBucketize: n tensors, then n boundary vectors."""
     count = len(inputs) // 2
     for x, boundaries in zip(inputs[:count], inputs[count:], strict=True):
-        if boundaries.constant() is not None:
-            _note_boundaries(walk, x, boundaries.constant().reshape(-1).tolist())
+        if (stated := boundaries.constant()) is not None:
+            _note_boundaries(walk, x, stated.reshape(-1).tolist())
     return [Abstract(dtype="int32", shape=x.shape) for x in inputs[:count]]
 
 
 def bucketize(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
-    if inputs[1].constant() is not None:
-        _note_boundaries(walk, inputs[0], inputs[1].constant().reshape(-1).tolist())
+    if (stated := inputs[1].constant()) is not None:
+        _note_boundaries(walk, inputs[0], stated.reshape(-1).tolist())
     return Abstract(dtype="int32", shape=inputs[0].shape)
 
 
@@ -334,11 +334,10 @@ def _calculate(op: str, a: Abstract, b: Abstract) -> np.ndarray | None:
         if function is not None:
             with np.errstate(all="ignore"):
                 return np.asarray(function(x, y))
-    left, right = a.dims(), b.dims()
-    if left is None or right is None or (op not in _ARITHMETIC and op != "Sub"):
+    if a.dims() is None or b.dims() is None or (op not in _ARITHMETIC and op != "Sub"):
         return None
-    shape = np.broadcast_shapes(a.value.shape, b.value.shape)
-    left, right = (np.broadcast_to(_objects(v.value), shape).reshape(-1) for v in (a, b))
+    shape = np.broadcast_shapes(a.known.shape, b.known.shape)
+    left, right = (np.broadcast_to(_objects(v.known), shape).reshape(-1) for v in (a, b))
     result = np.empty(len(left), dtype=object)
     for i, (p, q) in enumerate(zip(left, right, strict=True)):
         result[i] = dims.sub(p, q) if op == "Sub" else dims.apply(_ARITHMETIC[op], p, q)
@@ -375,15 +374,15 @@ def _compare(walk: Walk, op: str, a: Abstract, b: Abstract, shape: Any) -> Abstr
                 claims += [Claim(name, origin, y.scalar()) for origin in x.origins]
             if "random" in y.tags and name in ("le", "lt", "ge", "gt"):
                 walk.mark(x, "drop_rate")
-    if op == "Equal" and a.dims() is not None and b.dims() is not None and not (a.origins and b.origins):
-        left, right = a.dims(), b.dims()
-        if len(left) == len(right):
-            claims += [Claim("dims", None, pair) for pair in zip(left, right, strict=True)]
-    if op in ("LessEqual", "Less", "GreaterEqual", "Greater") and a.dims() and b.dims():
-        small, large = (a, b) if op.startswith("Less") else (b, a)
+    left, right = a.dims(), b.dims()
+    if op == "Equal" and left is not None and right is not None and not (a.origins and b.origins):
+        pairs = zip(left, right, strict=True) if len(left) == len(right) else ()
+        claims += [Claim("dims", None, pair) for pair in pairs]
+    if op in ("LessEqual", "Less", "GreaterEqual", "Greater") and left and right:
+        small, large = (left, right) if op.startswith("Less") else (right, left)
         strict = 0 if op.endswith("Equal") else 1
-        pairs = zip(small.dims(), large.dims(), strict=False)
-        claims += [Claim("ordered", None, (dims.add(low, strict), high)) for low, high in pairs]
+        ordered = zip(small, large, strict=False)
+        claims += [Claim("ordered", None, (dims.add(low, strict), high)) for low, high in ordered]
     return Abstract(dtype="bool", shape=shape, claims=tuple(claims), tags=a.tags & b.tags | _where_tags(a, b))
 
 
@@ -407,7 +406,7 @@ def select(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
     if node.op == "SelectV2" or condition.rank == a.rank:
         broadcast(walk, condition, a if a.shape is not None else b)
     elif condition.rank == 1 and a.shape:
-        walk.equations.equate(condition.shape[0], a.shape[0])
+        walk.equations.equate(condition.sizes[0], a.shape[0])
     shape = broadcast(walk, a, b) if node.op == "SelectV2" else (a.shape if a.shape is not None else b.shape)
     if node.op == "Select" and a.shape is not None and b.shape is not None:
         broadcast(walk, a, b, 10)

@@ -20,13 +20,13 @@ def strided_slice(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract
     x = inputs[0]
     begin, end, strides = (inputs[i].dims() for i in (1, 2, 3))
     masks = {name: node.attr[f"{name}_mask"].i for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")}
-    count = inputs[1].shape[0] if inputs[1].shape and isinstance(inputs[1].shape[0], int) else None
-    count = count if begin is None else len(begin)
+    stated = inputs[1].shape[0] if inputs[1].shape else None
+    count = len(begin) if begin is not None else stated if isinstance(stated, int) else None
     if x.shape is None or count is None:
         return dataclasses.replace(x, shape=None, value=None)
     begin, end, strides = (values or [None] * count for values in (begin, end, strides))
     extra = bin(masks["new_axis"] & (2**count - 1)).count("1") + (1 if masks["ellipsis"] else 0)
-    left = x.rank - (count - extra)
+    left = len(x.shape) - (count - extra)
     shape: list[Dim] = []
     index: list[Any] = []
     axis = 0
@@ -40,9 +40,10 @@ def strided_slice(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract
             shape.append(1)
             index.append(None)
         elif masks["shrink_axis"] & bit:
-            if isinstance(begin[i], int) and begin[i] >= 0:
-                walk.equations.at_least(x.shape[axis], begin[i] + 1)
-            index.append(begin[i] if isinstance(begin[i], int) else "?")
+            place = begin[i]
+            if isinstance(place, int) and place >= 0:
+                walk.equations.at_least(x.shape[axis], place + 1)
+            index.append(place if isinstance(place, int) else "?")
             axis += 1
         else:
             low = None if masks["begin"] & bit else begin[i]
@@ -151,7 +152,7 @@ def gather_nd(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
         walk.bound(indices, 0, min(rows))
     elif depth == 1:
         walk.bound(indices, 0, params.shape[0])
-    return Abstract(dtype=params.dtype, shape=(*indices.shape[:-1], *params.shape[depth:]), origins=origins)
+    return Abstract(dtype=params.dtype, shape=(*indices.sizes[:-1], *params.shape[depth:]), origins=origins)
 
 
 def where(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
@@ -190,7 +191,7 @@ def arg_max(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
     dtype = get_dtype(node, "output_type") or "int64"
     if not x.shape or not isinstance(axis, int | np.integer):
         return Abstract(dtype=dtype)
-    place = int(axis) % x.rank
+    place = int(axis) % len(x.shape)
     return Abstract(dtype=dtype, shape=(*x.shape[:place], *x.shape[place + 1 :]))
 
 

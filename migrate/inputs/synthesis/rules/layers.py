@@ -41,7 +41,7 @@ def mat_mul(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
 def bias_add(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
     x, bias = inputs[0], inputs[1]
     if x.shape and bias.shape:
-        place = 1 if node.attr["data_format"].s == b"NCHW" and x.rank > 2 else -1
+        place = 1 if node.attr["data_format"].s == b"NCHW" and len(x.shape) > 2 else -1
         walk.equations.equate(x.shape[place], bias.shape[0])
     return Abstract(dtype=x.dtype, shape=x.shape)
 
@@ -75,14 +75,14 @@ def convolve(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
         return Abstract(dtype=x.dtype, shape=(None,) * rank)
     channel, spatial = _places(node, rank)
     strides, dilations = list(node.attr["strides"].list.i), list(node.attr["dilations"].list.i)
-    walk.equations.equate(x.shape[channel], kernel.shape[-2])
-    out = kernel.shape[-1] if "Depthwise" not in node.op else dims.mul(kernel.shape[-2], kernel.shape[-1])
-    shape = list(x.shape)
+    walk.equations.equate(x.sizes[channel], kernel.sizes[-2])
+    out = kernel.sizes[-1] if "Depthwise" not in node.op else dims.mul(kernel.sizes[-2], kernel.sizes[-1])
+    shape = list(x.sizes)
     shape[channel] = out
     for i, axis in enumerate(spatial):
-        walk.equations.set_role(x.shape[axis], "spatial")
+        walk.equations.set_role(x.sizes[axis], "spatial")
         dilation = dilations[axis] if dilations else 1
-        shape[axis] = _slide(walk, node, x.shape[axis], kernel.shape[i], strides[axis], dilation)
+        shape[axis] = _slide(walk, node, x.sizes[axis], kernel.sizes[i], strides[axis], dilation)
     return Abstract(dtype=x.dtype, shape=tuple(shape))
 
 
@@ -93,19 +93,19 @@ def pool(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
     if x.rank != rank:
         return Abstract(dtype=x.dtype, shape=(None,) * rank)
     window, strides = list(node.attr["ksize"].list.i), list(node.attr["strides"].list.i)
-    shape = list(x.shape)
+    shape = list(x.sizes)
     for axis in _places(node, rank)[1]:
-        walk.equations.set_role(x.shape[axis], "spatial")
-        shape[axis] = _slide(walk, node, x.shape[axis], window[axis], strides[axis], 1)
+        walk.equations.set_role(x.sizes[axis], "spatial")
+        shape[axis] = _slide(walk, node, x.sizes[axis], window[axis], strides[axis], 1)
     return Abstract(dtype=x.dtype, shape=tuple(shape))
 
 
 def transposed_convolution(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
     sizes, kernel, x = inputs
     if x.shape is not None and kernel.shape is not None:
-        walk.equations.equate(x.shape[_places(node, x.rank)[0]], kernel.shape[-1])
-        for axis in _places(node, x.rank)[1]:
-            walk.equations.set_role(x.shape[axis], "spatial")
+        walk.equations.equate(x.shape[_places(node, len(x.shape))[0]], kernel.shape[-1])
+        for axis in _places(node, len(x.shape))[1]:
+            walk.equations.set_role(x.sizes[axis], "spatial")
     return Abstract(dtype=x.dtype, shape=read_shape(walk, sizes))
 
 
@@ -126,10 +126,10 @@ def resize(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
     if x.rank != 4:
         return Abstract(dtype="float32", shape=(None, *(size or (None, None)), None))
     for axis in (1, 2):
-        walk.equations.set_role(x.shape[axis], "spatial")
-    walk.equations.set_role(x.shape[3], "channel")
+        walk.equations.set_role(x.sizes[axis], "spatial")
+    walk.equations.set_role(x.sizes[3], "channel")
     dtype = x.dtype if "Nearest" in node.op else "float32"
-    return Abstract(dtype=dtype, shape=(x.shape[0], *(size or (None, None)), x.shape[3]), origins=x.origins)
+    return Abstract(dtype=dtype, shape=(x.sizes[0], *(size or (None, None)), x.sizes[3]), origins=x.origins)
 
 
 def crop_and_resize(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
@@ -143,7 +143,7 @@ def crop_and_resize(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstra
         walk.equations.equate(boxes.shape[0], box_index.shape[0])
         walk.equations.equate(boxes.shape[1], 4)
     count = boxes.shape[0] if boxes.shape else None
-    return Abstract(dtype="float32", shape=(count, *size, image.shape[3] if image.rank == 4 else None))
+    return Abstract(dtype="float32", shape=(count, *size, image.sizes[3] if image.rank == 4 else None))
 
 
 def block_cell(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> list[Abstract]:
@@ -151,14 +151,14 @@ def block_cell(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> list[Abstra
     loop = node.op.startswith("BlockLSTM")
     x, cs, h, w = inputs[1:5] if loop else inputs[:4]
     walk.want_rank(x, 3 if loop else 2)
-    cells = dims.exact_div(w.shape[1], 4)
-    walk.equations.equate(dims.add(x.shape[-1], cells), w.shape[0])
+    cells = dims.exact_div(w.sizes[1], 4)
+    walk.equations.equate(dims.add(x.sizes[-1], cells), w.sizes[0])
     for state in (cs, h):
-        walk.equations.equate(state.shape[-1], cells)
-        walk.equations.equate(state.shape[0], x.shape[-2])
+        walk.equations.equate(state.sizes[-1], cells)
+        walk.equations.equate(state.sizes[0], x.sizes[-2])
     if loop:
-        walk.bound(inputs[0], 0, dims.add(x.shape[0], 1))
-    return [Abstract(dtype=x.dtype, shape=(*x.shape[:-1], cells))] * 7
+        walk.bound(inputs[0], 0, dims.add(x.sizes[0], 1))
+    return [Abstract(dtype=x.dtype, shape=(*x.sizes[:-1], cells))] * 7
 
 
 def cross_entropy(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> list[Abstract]:
@@ -167,10 +167,10 @@ def cross_entropy(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> list[Abs
     walk.want_rank(logits, 2)
     walk.want_rank(labels, 1 if sparse else 2)
     if logits.rank == 2:
-        for a, b in zip(logits.shape, labels.shape or (), strict=False):
+        for a, b in zip(logits.sizes, labels.shape or (), strict=False):
             walk.equations.equate(a, b)
         if sparse:
-            walk.bound(labels, 0, logits.shape[1])
+            walk.bound(labels, 0, logits.sizes[1])
     lead = logits.shape[:1] if logits.shape else None
     return [Abstract(dtype=logits.dtype, shape=lead), Abstract(dtype=logits.dtype, shape=logits.shape)]
 
@@ -180,9 +180,9 @@ def in_top_k(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
     walk.want_rank(predictions, 2)
     walk.want_rank(targets, 1)
     if predictions.rank == 2:
-        walk.bound(targets, 0, predictions.shape[1])
+        walk.bound(targets, 0, predictions.sizes[1])
         if targets.shape:
-            walk.equations.equate(predictions.shape[0], targets.shape[0])
+            walk.equations.equate(predictions.sizes[0], targets.shape[0])
     return Abstract(dtype="bool", shape=targets.shape)
 
 
@@ -207,7 +207,7 @@ def space_to_depth(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstrac
     walk.want_rank(x, 4)
     if x.rank != 4:
         return dataclasses.replace(x, shape=(None,) * 4)
-    batch, height, width, channels = x.shape
+    batch, height, width, channels = x.sizes
     if node.op == "SpaceToDepth":
         walk.equations.divides(block, height)
         walk.equations.divides(block, width)
@@ -223,11 +223,11 @@ def spectrogram(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
     walk.want_rank(x, 2)
     if x.rank != 2:
         return Abstract(dtype="float32", shape=(None,) * 3)
-    walk.equations.set_role(x.shape[0], "samples")
-    walk.equations.at_least(x.shape[0], window)
-    frames = dims.add(dims.apply("floordiv", dims.add(x.shape[0], -window), stride), 1)
+    walk.equations.set_role(x.sizes[0], "samples")
+    walk.equations.at_least(x.sizes[0], window)
+    frames = dims.add(dims.apply("floordiv", dims.add(x.sizes[0], -window), stride), 1)
     size = 1 << (window - 1).bit_length()
-    return Abstract(dtype="float32", shape=(x.shape[1], frames, size // 2 + 1))
+    return Abstract(dtype="float32", shape=(x.sizes[1], frames, size // 2 + 1))
 
 
 RULES: dict[str, Rule] = {

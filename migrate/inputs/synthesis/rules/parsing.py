@@ -41,8 +41,10 @@ class _Parser:
 
     def dense(self, key: str, dtype: str, shape: Sequence[Dim], has_default: bool) -> Abstract:
         name = self._add(key, "dense", dtype, shape, None, has_default)
-        source = self.walk.sources[name]
-        return Abstract(dtype=dtype, shape=(*self.lead, *source.shape), origins=(Origin(name),))
+        known = self.walk.sources[name].shape
+        if known is None:
+            raise TypeError(f"the rank of {name} is unknown")
+        return Abstract(dtype=dtype, shape=(*self.lead, *known), origins=(Origin(name),))
 
     def ragged(self, key: str, dtype: str) -> Abstract:
         name = self._add(key, "ragged", dtype, (), self.walk.symbol(f"{self.parent}/{key}.length", "length"), True)
@@ -75,7 +77,7 @@ def _shapes(node: Any, name: str) -> list[tuple[Dim, ...]]:
 
 
 def _keys(x: Abstract) -> list[str]:
-    return [key.decode() for key in x.value.reshape(-1)]
+    return [key.decode() for key in x.known.reshape(-1)]
 
 
 def _parse(

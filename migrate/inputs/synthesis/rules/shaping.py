@@ -19,8 +19,7 @@ def make_dims(dims_list: Sequence[Dim], shape: tuple[int, ...] | None = None) ->
     if all(isinstance(d, int) for d in dims_list):
         array = np.array(dims_list, dtype=np.int64)
     else:
-        array = np.empty(len(dims_list), dtype=object)
-        array[:] = dims_list
+        array = np.fromiter(dims_list, dtype=object, count=len(dims_list))
     return array.reshape(len(dims_list) if shape is None else shape)
 
 
@@ -80,8 +79,9 @@ def reshape(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
         walk.equations.equate(total, dims.product(wanted))
     value = x.value
     if value is not None:
-        known = all(isinstance(d, int) for d in wanted) and int(np.prod(wanted)) == value.size
-        value = value.reshape([int(d) for d in wanted]) if known else None
+        numbers = [d for d in wanted if isinstance(d, int)]
+        known = len(numbers) == len(wanted) and int(np.prod(numbers)) == value.size
+        value = value.reshape(numbers) if known else None
     return dataclasses.replace(x, shape=wanted, value=value)
 
 
@@ -89,7 +89,7 @@ def expand_dims(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
     x, axis = inputs[0], inputs[1].scalar()
     if x.shape is None or not isinstance(axis, int | np.integer):
         return dataclasses.replace(x, shape=None, value=None, lift=x.lift + 1)
-    place = int(axis) + (x.rank + 1 if axis < 0 else 0)
+    place = int(axis) + (len(x.shape) + 1 if axis < 0 else 0)
     value = None if x.value is None else np.expand_dims(x.value, place)
     return dataclasses.replace(x, shape=(*x.shape[:place], 1, *x.shape[place:]), value=value)
 
@@ -101,20 +101,22 @@ def squeeze(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
         if axes:
             walk.want_rank(x, max(max(axes) + 1, -min(axes), 2 if max(axes) > 0 else 1))
         return dataclasses.replace(x, value=None, lift=x.lift - len(axes))
-    places = {axis % x.rank for axis in axes} if x.rank else set()
+    places = {axis % len(x.shape) for axis in axes} if x.shape else set()
     for place in places:
         walk.equations.equate(x.shape[place], 1)
     if not axes:
         places = {i for i, d in enumerate(x.shape) if d == 1}
     shape = tuple(d for i, d in enumerate(x.shape) if i not in places)
-    value = x.value.reshape(shape) if x.value is not None and all(isinstance(d, int) for d in shape) else None
+    numbers = [d for d in shape if isinstance(d, int)]
+    value = x.value.reshape(numbers) if x.value is not None and len(numbers) == len(shape) else None
     return dataclasses.replace(x, shape=shape, value=value)
 
 
 def transpose(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
-    x, order = inputs[0], inputs[1].dims()
-    if order is None or not all(isinstance(d, int) for d in order):
-        return dataclasses.replace(x, shape=None if x.shape is None else (None,) * x.rank, value=None)
+    x, stated = inputs[0], inputs[1].dims()
+    order = [d for d in stated or () if isinstance(d, int)]
+    if stated is None or len(order) < len(stated):
+        return dataclasses.replace(x, shape=None if x.shape is None else (None,) * len(x.shape), value=None)
     walk.want_rank(x, len(order))
     if x.shape is None:
         return dataclasses.replace(x, value=None)
@@ -127,8 +129,10 @@ def fill(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
     shape = read_shape(walk, wanted)
     _note_sizes(walk, wanted)
     value = None
-    if node.op == "Fill" and x.dims() is not None and shape is not None and len(shape) == 1 and shape[0] in range(65):
-        value = make_dims(x.dims() * shape[0])
+    filling = x.dims()
+    if node.op == "Fill" and filling is not None and shape is not None and len(shape) == 1:
+        count = shape[0]
+        value = make_dims(filling * count) if isinstance(count, int) and count in range(65) else None
     return Abstract(dtype=x.dtype, shape=shape, value=value, origins=x.origins)
 
 
@@ -171,7 +175,7 @@ def tile(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
 def pad(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
     x, widths = inputs[0], inputs[1].dims()
     if widths is None:
-        return dataclasses.replace(x, shape=None if x.shape is None else (None,) * x.rank, value=None)
+        return dataclasses.replace(x, shape=None if x.shape is None else (None,) * len(x.shape), value=None)
     walk.want_rank(x, len(widths) // 2)
     if x.shape is None:
         return x
@@ -191,12 +195,10 @@ def pack(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
             walk.equations.equate(a, b)
     place = axis % (len(shape) + 1)
     value = None
-    if len(shape) == 0 and all(x.dims() is not None for x in inputs):
-        value = make_dims([x.dims()[0] for x in inputs])
-    elif len(shape) == 0 and any(x.dims() is not None for x in inputs):
+    if len(shape) == 0 and any(x.dims() is not None for x in inputs):
         value = make_dims([(x.dims() or [None])[0] for x in inputs])
-    elif all(x.constant() is not None and x.value.size <= 64 for x in inputs):
-        value = np.stack([x.value for x in inputs], place)
+    elif all(x.constant() is not None and x.known.size <= 64 for x in inputs):
+        value = np.stack([x.known for x in inputs], place)
     tags = _mark_columns(inputs) if place == len(shape) and place else frozenset()
     shape = (*shape[:place], len(inputs), *shape[place:])
     return Abstract(dtype=first.dtype, shape=shape, value=value, origins=_origins(inputs), tags=tags)
@@ -213,7 +215,7 @@ def _origins(inputs: Sequence[Abstract]) -> tuple[Any, ...]:
 
 def concat(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
     parts, axis = (inputs[:-1], inputs[-1]) if node.op == "ConcatV2" else (inputs[1:], inputs[0])
-    ranks = {x.rank for x in parts if x.shape is not None}
+    ranks = {len(x.shape) for x in parts if x.shape is not None}
     origins = _origins(parts)
     if not ranks or not isinstance(axis.scalar(), int | np.integer):
         return Abstract(dtype=parts[0].dtype, origins=origins)
@@ -223,18 +225,18 @@ def concat(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
     if rank == 0 or any(x.rank != rank for x in parts):
         return Abstract(dtype=parts[0].dtype, shape=(None,) * rank, origins=origins)
     place = int(axis.scalar()) % rank
-    shape: list[Dim] = list(parts[0].shape)
+    shape: list[Dim] = list(parts[0].sizes)
     for x in parts[1:]:
-        for i, d in enumerate(x.shape):
+        for i, d in enumerate(x.sizes):
             if i != place:
                 walk.equations.equate(shape[i], d)
-        shape[place] = dims.add(shape[place], x.shape[place])
+        shape[place] = dims.add(shape[place], x.sizes[place])
     value = None
     if rank == 1 and all(x.dims() is not None for x in parts):
-        value = make_dims([d for x in parts for d in x.dims()])
-    elif all(x.constant() is not None and x.value.size <= 64 for x in parts):
-        value = np.concatenate([x.value for x in parts], place)
-    columns = place == rank - 1 and all(x.shape[place] == 1 for x in parts)
+        value = make_dims([d for x in parts for d in x.dims() or ()])
+    elif all(x.constant() is not None and x.known.size <= 64 for x in parts):
+        value = np.concatenate([x.known for x in parts], place)
+    columns = place == rank - 1 and all(x.sizes[place] == 1 for x in parts)
     tags = _mark_columns(parts) if columns else frozenset()
     return Abstract(dtype=parts[0].dtype, shape=tuple(shape), value=value, origins=origins, tags=tags)
 
@@ -248,7 +250,7 @@ def split(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> list[Abstract]:
         axis, x = inputs[0].scalar(), inputs[1]
     if x.shape is None or not isinstance(axis, int | np.integer):
         return [dataclasses.replace(x, shape=None, value=None)] * count
-    place = int(axis) % x.rank
+    place = int(axis) % len(x.shape)
     if sizes is None:
         part = dims.exact_div(x.shape[place], count)
         if part is None:
@@ -280,20 +282,21 @@ def unpack(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> list[Abstract]:
 
 
 def reduce(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
-    x, axes = inputs[0], inputs[1].dims()
+    x, stated = inputs[0], inputs[1].dims()
     keep = node.attr["keep_dims"].b
     claims = x.claims if node.op == "All" else ()
     if node.op == "Max" and len(x.origins) == 1 and not x.origins[0].steps and x.dtype in ("int32", "int64"):
         # The longest of the sequence lengths often makes a dimension: a symbol stands for it.
         walk.sources[x.origins[0].source].facts.maximum = top = walk.symbol(f"{x.origins[0].source}.max", "length")
         return Abstract(dtype=x.dtype, shape=(), value=make_dims([top], ()))
-    if x.shape is None or axes is None or not all(isinstance(a, int) for a in axes):
+    axes = [axis for axis in stated or () if isinstance(axis, int)]
+    if x.shape is None or stated is None or len(axes) < len(stated):
         return Abstract(dtype=x.dtype, claims=claims)
-    places = {axis % x.rank for axis in axes} if x.rank else set()
+    places = {axis % len(x.shape) for axis in axes} if x.shape else set()
     shape = tuple(1 if i in places else d for i, d in enumerate(x.shape) if keep or i not in places)
-    value = None
-    if x.rank == 1 and len(places) == 1 and x.dims() is not None and node.op in ("Prod", "Sum", "Max", "Min"):
-        value = make_dims([_fold(node.op, x.dims())], shape)
+    value, elements = None, x.dims()
+    if x.rank == 1 and len(places) == 1 and elements is not None and node.op in ("Prod", "Sum", "Max", "Min"):
+        value = make_dims([_fold(node.op, elements)], (1,) if keep else ())
     origins = x.origins if node.op in ("Max", "Min", "Any", "All") else ()
     return Abstract(dtype=x.dtype, shape=shape, value=value, origins=origins, claims=claims)
 

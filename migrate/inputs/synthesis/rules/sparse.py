@@ -17,7 +17,8 @@ def find_dense_shape(indices: Abstract) -> tuple[Dim, ...] | None:
     """The dense shape of the input to which the indices belong; None for computed indices."""
     for tag in indices.tags:
         if isinstance(tag, tuple) and tag[0] == "indices":
-            return tag[1]
+            shape: tuple[Dim, ...] = tag[1]
+            return shape
     return None
 
 
@@ -41,7 +42,7 @@ def sparse_dense_mat_mul(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> A
     if a is None or len(a) != 2 or b.rank != 2:
         return Abstract(dtype=values.dtype, shape=(None, None))
     rows, inner = (a[1], a[0]) if node.attr["adjoint_a"].b else a
-    inner_b, columns = reversed(b.shape) if node.attr["adjoint_b"].b else b.shape
+    inner_b, columns = reversed(b.sizes) if node.attr["adjoint_b"].b else b.sizes
     walk.equations.equate(inner, inner_b)
     return Abstract(dtype=values.dtype, shape=(rows, columns))
 
