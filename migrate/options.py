@@ -11,6 +11,8 @@ from typing import Any
 from migrate import errors
 
 VERIFY_MODES = ("auto", "none", "strict")
+# How weights get into the result (`write.weights`).
+WEIGHT_MODES = ("copy", "reflink", "link", "rewrite")
 
 
 def find_libraries(paths: tuple[str, ...]) -> tuple[str, ...]:
@@ -129,6 +131,9 @@ class MigrateOptions:
       seed: of the synthesised inputs.
       target_tensorflow: oldest TensorFlow, "2.8", that must be able to load the result; "" for any.
       dump_graphs: folder for the graph of each call as each pass leaves it, "" for none.
+      weights: how they get into the result: "copy" of the data shards, "reflink" (a copy that shares blocks), "link"
+        (hard links: the source's own files) or "rewrite" (through memory, tensor by tensor).
+      check_weights: hold every byte of the data shards against its checksum; small checkpoints are checked anyway.
     """
 
     overwrite: bool = False
@@ -141,6 +146,8 @@ class MigrateOptions:
     seed: int = 0
     target_tensorflow: str = ""
     dump_graphs: str = ""
+    weights: str = "copy"
+    check_weights: bool = False
 
     @property
     def reading(self) -> ReadOptions:
@@ -152,6 +159,10 @@ class MigrateOptions:
         if self.verify not in VERIFY_MODES:
             raise errors.UsageError(
                 f"verify is {self.verify!r}", where="--verify", hint=f"one of {', '.join(VERIFY_MODES)}"
+            )
+        if self.weights not in WEIGHT_MODES:
+            raise errors.UsageError(
+                f"weights is {self.weights!r}", where="--weights", hint=f"one of {', '.join(WEIGHT_MODES)}"
             )
         if self.target_tensorflow and not re.fullmatch(r"2\.\d+(\.\d+)?", self.target_tensorflow):
             raise errors.UsageError(

@@ -33,7 +33,8 @@ class BuildRequest:
       source: folder of the legacy model.
       staged: folder that receives the migrated model.
       work: scratch folder, which receives the stage that was entered and the planned calls.
-      read, rebuild, op_library, seed, target_tensorflow, dump_graphs: as in MigrateOptions; paths are absolute.
+      read, rebuild, op_library, seed, target_tensorflow, weights, check_weights, dump_graphs: as in MigrateOptions;
+        paths are absolute.
       verify: whether calls are planned.
     """
 
@@ -46,6 +47,8 @@ class BuildRequest:
     verify: bool = True
     seed: int = 0
     target_tensorflow: str = ""
+    weights: str = "copy"
+    check_weights: bool = False
     dump_graphs: str = ""
 
 
@@ -187,6 +190,8 @@ def _build(source: str, staged: str, work: str, options: MigrateOptions, progres
         verify=options.verify != "none",
         seed=options.seed,
         target_tensorflow=options.target_tensorflow,
+        weights=options.weights,
+        check_weights=options.check_weights,
         dump_graphs=os.path.abspath(options.dump_graphs) if options.dump_graphs else "",
     )
     try:
@@ -228,7 +233,9 @@ def build(request: BuildRequest) -> Built:
     observer = functools.partial(dumping.make_observer, dumps) if dumps else None
     rebuilt = module.rebuild_model(model, request.rebuild, digest, observer)
     enter("write")
-    written = writer.write_model(rebuilt, request.staged)
+    written = writer.write_model(
+        rebuilt, request.staged, request.weights, check_weights=request.check_weights, scratch=scratch
+    )
     oldest.check_target(written.oldest, request.target_tensorflow, request.source)
     findings = (*rebuilt.findings, *written.findings)
     if request.verify:

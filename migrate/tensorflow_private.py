@@ -10,6 +10,7 @@ from typing import Any
 
 from tensorflow.python.feature_column import feature_column, feature_column_v2
 from tensorflow.python.framework import kernels, op_def_registry, ops
+from tensorflow.python.ops import resource_variable_ops
 from tensorflow.python.saved_model import fingerprinting_utils, nested_structure_coder
 
 # A dense feature column must be an instance of these to be taken, by TF1's `input_layer` and by TF2's layers;
@@ -67,6 +68,14 @@ def write_fingerprint(directory: str) -> None:
 def decode_structure(value: Any) -> Any:
     """StructuredValue proto -> the Python value (a TypeSpec, for composite tensors of a TensorInfo). TF 2.16-2.21."""
     return nested_structure_coder.decode_proto(value)
+
+
+def make_uninitialized_variable(name: str, dtype: str, shape: Any, *, trainable: bool) -> Any:
+    """A variable without a value. `tf.saved_model.save` writes everything about it but the value. TF 2.16-2.21.
+
+    `tf.Variable` wants an initial value, which would take the memory of all weights.
+    """
+    return resource_variable_ops.UninitializedVariable(name=name, dtype=dtype, shape=shape, trainable=trainable)
 
 
 def find_control_flow_context(graph: Any) -> Any:

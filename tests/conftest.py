@@ -19,7 +19,7 @@ import pytest
 from absl import flags
 
 from migrate import zoo
-from migrate.options import MigrateOptions, ZooOptions
+from migrate.options import WEIGHT_MODES, MigrateOptions, ZooOptions
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ZOO = ROOT / "testdata" / "zoo"
@@ -27,6 +27,7 @@ ZOO = ROOT / "testdata" / "zoo"
 
 def pytest_addoption(parser):
     parser.addoption("--run-slow", action="store_true", help="also run the tests marked slow (or set RUN_SLOW=1)")
+    parser.addoption("--weights", default="copy", choices=WEIGHT_MODES, help="how the catalogue's weights travel")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -73,12 +74,13 @@ def zoo_path():
 
 
 @pytest.fixture(scope="session")
-def catalogue(tmp_path_factory):
+def catalogue(tmp_path_factory, request):
     base = tmp_path_factory.mktemp("catalogue")
     source, written, root = base / "legacy_source", base / "written", base / "moved" / "models"
     for model in sorted(ZOO.glob("*/model")):
         shutil.copytree(model, source / model.parent.name / "model")
-    report = zoo.migrate_zoo(source, written, ZooOptions(jobs=2, migrate=MigrateOptions(verify="none")))
+    migration = MigrateOptions(verify="none", weights=request.config.getoption("--weights"))
+    report = zoo.migrate_zoo(source, written, ZooOptions(jobs=2, migrate=migration))
     outcomes = {pathlib.Path(outcome.source).relative_to(source).parts[0]: outcome for outcome in report.outcomes}
     shutil.rmtree(source)
     root.parent.mkdir()

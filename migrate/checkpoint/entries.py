@@ -125,7 +125,7 @@ def parse_entry(data: bytes) -> Entry:
         raise errors.CorruptModelError(f"the dtype {number} is unknown")
     entry = Entry(
         dtype=DTYPE_NAMES[number],
-        shape=_parse_shape(_message(fields, 2)),
+        shape=parse_shape(_message(fields, 2)),
         shard=_number(fields, 3),
         offset=_number(fields, 4),
         size=_number(fields, 5),
@@ -185,7 +185,7 @@ def _parse_packed(values: list[int | memoryview]) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _parse_shape(view: memoryview) -> tuple[int, ...]:
+def parse_shape(view: memoryview) -> tuple[int, ...]:
     """TensorShapeProto: dim = 2 {size = 1}; a checkpoint's ranks are known."""
     return tuple(
         _number(wire.parse_fields(value), 1)

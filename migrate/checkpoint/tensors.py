@@ -12,7 +12,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import google_crc32c
 import numpy as np
@@ -135,13 +135,13 @@ def _parse_strings(view: memoryview, entry: Entry) -> tuple[list[int], bytes, in
     return lengths, stored, at + 4
 
 
-def find_damaged(index: Index) -> Iterator[str]:
-    """Names of the tensors whose bytes do not have the checksum that the index says; parts by their whole's key."""
+def find_damaged(index: Index, among: Mapping[str, Entry]) -> Iterator[str]:
+    """Names of the entries among `among` whose bytes do not have the checksum that the index says."""
     shards = Shards(index)
     # In the order of the file: the disk is read once, from front to back.
-    for key, entry in sorted(index.entries.items(), key=lambda item: (item[1].shard, item[1].offset)):
+    for name, entry in sorted(among.items(), key=lambda item: (item[1].shard, item[1].offset)):
         if not entry.slices and not shards.is_intact(entry):
-            yield f"a part of {key!r}" if is_slice_key(key) else decode_name(key)
+            yield name
 
 
 def check_weights(index: Index) -> None:
@@ -150,7 +150,19 @@ def check_weights(index: Index) -> None:
     Raises:
       CorruptModelError: tensors are damaged; they are named.
     """
-    damaged = list(find_damaged(index))
+    named = {
+        f"a part of {key!r}" if is_slice_key(key) else decode_name(key): entry for key, entry in index.entries.items()
+    }
+    check_entries(index, named)
+
+
+def check_entries(index: Index, among: Mapping[str, Entry]) -> None:
+    """`check_weights` of some entries, by any names.
+
+    Raises:
+      CorruptModelError: entries are damaged; they are named.
+    """
+    damaged = list(find_damaged(index, among))
     if damaged:
         more = f" and {len(damaged) - _MOST_NAMED} more" if len(damaged) > _MOST_NAMED else ""
         raise errors.CorruptModelError(

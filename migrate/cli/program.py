@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags
 
 from migrate import errors
-from migrate.options import VERIFY_MODES, Limits, MigrateOptions, ReadOptions, RebuildOptions, Tolerance
+from migrate.options import VERIFY_MODES, WEIGHT_MODES, Limits, MigrateOptions, ReadOptions, RebuildOptions, Tolerance
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -101,6 +101,13 @@ def define_migration_flags(timeout: float | None = None) -> None:
         "Signature that the migrated object's call applies: its key, or KEY(x=in:0)->(y=out:0) to make one.",
     )
     define_reading_flags()
+    flags.DEFINE_enum(
+        "weights",
+        "copy",
+        WEIGHT_MODES,
+        "How weights get into the result: data shards copied, reflinked, hard-linked, or rewritten through memory.",
+    )
+    flags.DEFINE_bool("check_weights", False, "Hold every byte of the weights against its checksum.")
     flags.DEFINE_list("inference_tags", None, "Tag set of the variant for training=False.")
     flags.DEFINE_list("training_tags", None, "Tag set of the variant for training=True.")
     flags.DEFINE_string("trainable", "", "Regular expression: which variables train (default: TF1's collection).")
@@ -130,6 +137,8 @@ def parse_migration_flags() -> MigrateOptions:
             partial=values.partial,
         ),
         op_library=tuple(values.op_library),
+        weights=values.weights,
+        check_weights=values.check_weights,
         target_tensorflow=values.target_tensorflow,
         tolerance=Tolerance(relative=values.rtol, absolute=values.atol),
         limits=Limits(timeout=values.timeout, memory_limit=int(memory * 2**30) if memory else None),

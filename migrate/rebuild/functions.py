@@ -144,6 +144,12 @@ class LoadFunction:
         if self._traced is None:
             self._traced = self._trace()
 
+    @property
+    def touched(self) -> set[int]:
+        """ids of the eager tensors (handles of variables and tables) that it captures."""
+        self.trace()
+        return {id(outer) for outer, _ in self._traced.graph.captures}
+
     def __call__(self) -> None:
         self.trace()
         self._traced()

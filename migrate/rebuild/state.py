@@ -1,6 +1,6 @@
 """The state of a rebuilt model: variables, tables, assets. Made on first use, shared by all variants.
 
-Values do not pass through here: a variable is zeros until the writer restores it (`restores` tells from where).
+Values do not pass through here: a variable has none until the writer gives it one, and most never need any.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from migrate import errors
+from migrate import errors, tensorflow_private
 from migrate.graph import removed_ops, subgraph
 from migrate.graph import tables as table_ops
 from migrate.graph.prepare import Cut, Observer, prepare_graph
@@ -83,6 +83,7 @@ class State:
       trainable: names of variables that train.
       make_observer: gives, for a call, what is shown its graph after each pass.
       has_gradients: whether a function that was prepared has gradients of its author's own.
+      load_functions: those that run what TF1 runs on loading.
     """
 
     model: LegacyModel
@@ -95,6 +96,14 @@ class State:
     assets: dict[str, tf.saved_model.Asset] = dataclasses.field(default_factory=dict)
     entries: dict[str, checkpoint.Entry] = dataclasses.field(default_factory=dict)
     has_gradients: bool = False
+    load_functions: list[functions.LoadFunction] = dataclasses.field(default_factory=list)
+
+    def find_touched(self) -> set[str]:
+        """Names of the variables that ops which run on loading read or write."""
+        touched: set[int] = set()
+        for function in self.load_functions:
+            touched |= function.touched
+        return {name for name, variable in self.variables.items() if id(variable.handle) in touched}
 
     def find_variable(self, spec: VariableSpec) -> tf.Variable:
         """The variable of that name; variants share it."""
@@ -102,19 +111,19 @@ class State:
             self._check_same(spec)
             return self.variables[spec.name]
         shape = None if spec.shape is None else list(spec.shape)
-        initial = self._initial_shape(spec)
-        self.variables[spec.name] = tf.Variable(
-            initial_value=lambda: tf.zeros(initial, dtype=spec.dtype),
-            trainable=spec.name in self.trainable,
-            name=spec.name,
-            dtype=spec.dtype,
-            shape=tf.TensorShape(shape),
+        self.variables[spec.name] = tensorflow_private.make_uninitialized_variable(
+            spec.name, spec.dtype, tf.TensorShape(shape), trainable=spec.name in self.trainable
         )
         self.specs[spec.name] = spec
         return self.variables[spec.name]
 
+    def fill_with_zeros(self, name: str) -> None:
+        """Gives a value to a variable for which there is none."""
+        spec = self.specs[name]
+        self.variables[name].assign(tf.zeros(self._initial_shape(spec), dtype=spec.dtype))
+
     def _initial_shape(self, spec: VariableSpec) -> list[int]:
-        """A shape for the placeholder value where the variable's own is not fully known."""
+        """A shape for such a value where the variable's own is not fully known."""
         if spec.shape is not None and None not in spec.shape:
             return [size for size in spec.shape if size is not None]
         entry = self.entries.get(spec.checkpoint_key or "")
@@ -234,4 +243,6 @@ class State:
             prepared = self.prepare(graph, [], [f"^{op}" for op in ops], where)
             return self.import_function(graph, prepared, [], [], targets=ops)
 
-        return functions.LoadFunction(trace)
+        function = functions.LoadFunction(trace)
+        self.load_functions.append(function)
+        return function

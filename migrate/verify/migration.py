@@ -15,6 +15,7 @@ from migrate.verify.judging.judgement import Criteria
 from migrate.verify.pair import Pair, compare_pair
 from migrate.verify.runners.request import RunRequest
 from migrate.verify.runners.side import MIGRATED, ORIGINALS, Side
+from migrate.write import transfer
 
 
 def verify_migration(
@@ -37,7 +38,7 @@ def verify_migration(
       JobError: a side crashed or hung.
     """
     copy = os.path.join(work, "candidate")
-    shutil.copytree(written, copy)
+    transfer.share_tree(written, copy)
     common = RunRequest(
         path=source.path,
         calls=os.path.join(work, "calls"),

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import migrate
@@ -23,10 +24,15 @@ FILE = "migration.json"
 ATTACHMENTS = "tfhub_attachments"
 _SCHEMA_VERSION = 1
 _CHUNK = 2**22
+_SHARD = re.compile(r"(.+)\.data-\d{5}-of-\d{5}")
 
 
 def digest_source(path: str) -> str:
-    """SHA-256 over names and contents of all files of a model, or over the one file that it is, hex."""
+    """SHA-256 over names and contents of all files of a model, or over the one file that it is, hex.
+
+    Of a checkpoint's data shards names and sizes: its index holds a checksum of each tensor, so that the digest changes
+    with them all the same; `--check_weights` holds the bytes against it.
+    """
     digest = hashlib.sha256()
     if os.path.isfile(path):
         _add_file(digest, path)
@@ -36,7 +42,11 @@ def digest_source(path: str) -> str:
         for name in sorted(files):
             file_path = os.path.join(folder, name)
             digest.update(os.path.relpath(file_path, path).encode() + b"\0")
-            _add_file(digest, file_path)
+            shard = _SHARD.fullmatch(name)
+            if shard and f"{shard[1]}.index" in files:
+                digest.update(os.path.getsize(file_path).to_bytes(8, "little"))
+            else:
+                _add_file(digest, file_path)
     return digest.hexdigest()
 
 

@@ -10,23 +10,35 @@ from migrate import errors
 from migrate.graph import effects
 from migrate.graph import index as graph_index
 from migrate.model import Finding, Severity, VariableSpec
+from migrate.rebuild.functions import LoadFunction
 from migrate.rebuild.module import Rebuilt, find_uninitialized
+from migrate.write import weights
 
 # Enough to keep the reader busy, little enough to bound the second copy of the values in memory.
 _BATCH_BYTES = 256 * 2**20
 
 
-def restore_values(rebuilt: Rebuilt) -> tuple[Finding, ...]:
+def restore_values(rebuilt: Rebuilt, *, carry: bool = False) -> tuple[tuple[Finding, ...], weights.Carried | None]:
     """Fills variables and mutable tables as TF1's loader would.
+
+    Args:
+      rebuilt: the model.
+      carry: leave variables without a value whose bytes can be carried as they lie.
+
+    Returns:
+      Findings, and what is to be carried.
 
     Raises:
       MissingValuesError: variables that calls use have no value anywhere; all are named at once.
-      CorruptModelError: a data shard is missing or truncated.
+      CorruptModelError: the index is damaged, a data shard is missing or truncated.
     """
     findings = _check_values(rebuilt)
     state = rebuilt.state
     prefix = state.model.checkpoint
-    restored = [spec for spec in state.specs.values() if spec.checkpoint_key is not None]
+    loading = _find_loading(rebuilt)
+    carried = weights.find_carried(state, state.find_touched()) if carry else None
+    stays = carried.places if carried is not None else {}
+    restored = [spec for spec in state.specs.values() if spec.checkpoint_key is not None and spec.name not in stays]
     for batch in _batches(restored):
         names = [spec.checkpoint_key or "" for spec in batch]
         slices = [spec.slice_spec for spec in batch]
@@ -34,9 +46,15 @@ def restore_values(rebuilt: Rebuilt) -> tuple[Finding, ...]:
         values = _restore(prefix or "", names, slices, dtypes)
         for spec, value in zip(batch, values, strict=True):
             _assign(state.variables[spec.name], spec, value)
+    for name, spec in state.specs.items():
+        if spec.checkpoint_key is None:
+            state.fill_with_zeros(name)
     _restore_tables(rebuilt)
-    _run_loading(rebuilt)
-    return findings
+    for table in state.tables.values():
+        table._initialize()
+    for function in loading:
+        function()
+    return findings, carried
 
 
 def _check_values(rebuilt: Rebuilt) -> tuple[Finding, ...]:
@@ -118,17 +136,18 @@ def _restore_tables(rebuilt: Rebuilt) -> None:
                 table._restore_from_tensors({"-keys": contents[0], "-values": contents[1]})
 
 
-def _run_loading(rebuilt: Rebuilt) -> None:
-    """Runs, once, what TF1 runs on each load and what leaves its effect in variables and mutable tables.
+def _find_loading(rebuilt: Rebuilt) -> list[LoadFunction]:
+    """What is run once, before saving: what TF1 runs on each load and what leaves its effect in variables and mutable
+    tables.
 
     Their state is then saved like any other; tables that are a constant mapping fill themselves on each load.
     """
     state = rebuilt.state
-    for table in state.tables.values():
-        table._initialize()
+    found = []
     for graph in rebuilt.graphs.values():
         made = {node for node, spec in graph.variables.items() if spec.name in state.variables}
         made |= {node for node, spec in graph.tables.items() if spec.mutable and state.find_made_table(graph, node)}
         ops = effects.select_writers(graph.index, graph.load_ops, made)
         if ops:
-            state.make_load_function(graph, ops)()
+            found.append(state.make_load_function(graph, ops))
+    return found

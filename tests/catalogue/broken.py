@@ -66,7 +66,7 @@ def migrate_broken(source, folder, *, change_model=None, change_rebuilt=None):
         change_rebuilt(rebuilt)
     written = writer.write_model(rebuilt, str(folder))
     record = provenance.describe_migration(
-        model, rebuilt, options, digest, tf.__version__, (*rebuilt.findings, *written.findings)
+        model, rebuilt, options, digest, tf.__version__, (*rebuilt.findings, *written.findings), written.oldest
     )
     provenance.write_record(str(folder), record)
 
