@@ -14,11 +14,11 @@ from typing import Any
 import tensorflow as tf
 
 from migrate import errors, tensorflow_private
+from migrate.checkpoint.entries import Entry
 from migrate.graph import removed_ops, subgraph
 from migrate.graph import tables as table_ops
 from migrate.graph.prepare import Cut, Observer, prepare_graph
 from migrate.model import LegacyModel, VariableSpec
-from migrate.readers import checkpoint
 from migrate.rebuild import functions
 from migrate.rebuild.variant_graph import VariantGraph
 
@@ -94,7 +94,7 @@ class State:
     specs: dict[str, VariableSpec] = dataclasses.field(default_factory=dict)
     tables: dict[str, Table] = dataclasses.field(default_factory=dict)
     assets: dict[str, tf.saved_model.Asset] = dataclasses.field(default_factory=dict)
-    entries: dict[str, checkpoint.Entry] = dataclasses.field(default_factory=dict)
+    entries: dict[str, Entry] = dataclasses.field(default_factory=dict)
     has_gradients: bool = False
     load_functions: list[functions.LoadFunction] = dataclasses.field(default_factory=list)
 
