@@ -89,7 +89,7 @@ def inspect_model(source: str | os.PathLike[str], options: ReadOptions | None = 
         meant = detect.suggest_model(found.path) if found.format is Format.UNKNOWN else ""
         evidence = (*found.evidence, meant) if meant else found.evidence
         return Inspection(path=found.path, format=found.format, evidence=evidence, tensorflow_version=version)
-    from migrate import readers  # loads TensorFlow's protos; the formats above need none
+    from migrate import readers  # loads protocol buffers; the formats above need none
 
     with tempfile.TemporaryDirectory(prefix="migrate-inspect-") as scratch:
         model = readers.read_model(found, options, scratch)
@@ -104,8 +104,8 @@ def inspect_model(source: str | os.PathLike[str], options: ReadOptions | None = 
 
 
 def _inspect_variant(variant: GraphVariant) -> VariantInspection:
+    from migrate.graph import availability, table_nodes
     from migrate.graph import index as graph_index
-    from migrate.graph import removed_ops, tables
 
     return VariantInspection(
         tags=variant.tags,
@@ -121,12 +121,12 @@ def _inspect_variant(variant: GraphVariant) -> VariantInspection:
         variable_bytes=sum(_count_bytes(spec.dtype, spec.shape) for spec in variant.variables),
         trainable=sum(spec.trainable for spec in variant.variables),
         collections={name: len(values) for name, values in variant.collections.items()},
-        tables=sum(tables.is_table(node) for node in variant.graph_def.node),
+        tables=sum(table_nodes.is_table(node) for node in variant.graph_def.node),
         assets=tuple(asset.filename for asset in variant.assets),
         attachments=tuple(variant.attachments),
         init_ops=variant.init_ops,
         nodes=len(graph_index.GraphIndex(variant.graph_def).nodes),
-        missing_ops=tuple(dataclasses.asdict(op) for op in removed_ops.find_irreplaceable_ops(variant.graph_def)),
+        missing_ops=tuple(dataclasses.asdict(op) for op in availability.find_irreplaceable_ops(variant.graph_def)),
     )
 
 

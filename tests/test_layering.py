@@ -23,6 +23,7 @@ ORDER = (
     "migrate.outcome",
     "migrate.report",
     "migrate.tensorflow_private",
+    "migrate.schema",
     "migrate.graph",
     "migrate.readers",
     "migrate.inputs",

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from migrate import tensorflow_private
+from migrate.schema import ops
 
 # Where an op came from, by op name or name prefix (a trailing "*").
 _PROVIDERS = {
@@ -32,6 +32,34 @@ _PROVIDERS = {
     "CudnnRNN*": "TensorFlow on a GPU (cuDNN kernels only)",
     "LSTMBlock*": "tf.contrib.rnn of TF 1.x",
 }
+
+
+# Ops that `removed_ops.REWRITES` replaces (a test holds them together), by name, so that nobody loads it to ask.
+REPLACED_OPS = frozenset(
+    {
+        "BoostedTreesBucketize",
+        "BoostedTreesCreateEnsemble",
+        "BoostedTreesCreateQuantileStreamResource",
+        "BoostedTreesDeserializeEnsemble",
+        "BoostedTreesExampleDebugOutputs",
+        "BoostedTreesGetEnsembleStates",
+        "BoostedTreesPredict",
+        "BoostedTreesQuantileStreamResourceDeserialize",
+        "BoostedTreesQuantileStreamResourceGetBucketBoundaries",
+        "BoostedTreesSerializeEnsemble",
+        "BucketizeWithInputBoundaries",
+        "CompareAndBitpack",
+        "GatherTree",
+        "ImageProjectiveTransform",
+        "IsBoostedTreesEnsembleInitialized",
+        "IsBoostedTreesQuantileStreamResourceInitialized",
+        "Resampler",
+        "ResamplerGrad",
+        "SparseFeatureCrossV2",
+    }
+)
+# Handles of resources whose kernels are gone.
+LOST_HANDLES = frozenset({"BoostedTreesEnsembleResourceHandleOp", "BoostedTreesQuantileStreamResourceHandleOp"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -67,6 +95,11 @@ def find_missing_ops(graph_def: Any, nodes: Iterable[str] | None = None) -> tupl
     return tuple(found)
 
 
+def find_irreplaceable_ops(graph_def: Any) -> tuple[MissingOp, ...]:
+    """Ops that cannot run here and have no replacement."""
+    return tuple(op for op in find_missing_ops(graph_def) if op.op not in REPLACED_OPS | LOST_HANDLES)
+
+
 def _mentions_function(graph_def: Any, chosen: set[str]) -> bool:
     return any(
         value.HasField("func") or value.list.func
@@ -79,12 +112,12 @@ def _mentions_function(graph_def: Any, chosen: set[str]) -> bool:
 def _missing_reason(op: str) -> str:
     if op in PYTHON_OPS:
         return "it calls Python code that the model does not carry"
-    if tensorflow_private.find_op_def(op) is None:
+    if ops.find_op_def(op) is None:
         return "this TensorFlow has no such op"
     # Structural ops have no kernel: the runtime handles them itself.
     if op in _KERNELLESS:
         return ""
-    if tensorflow_private.has_cpu_kernel(op):
+    if ops.has_cpu_kernel(op):
         return ""
     return "the op is known, but its kernel is gone"
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from migrate import tensorflow_private
 from migrate.graph import index as graph_index
-from migrate.graph import randomness, references, tables
+from migrate.graph import randomness, references
+from migrate.graph.table_nodes import is_table
 
 _VARIABLE_NODES = frozenset({"Variable", "VariableV2", "VarHandleOp"})
 # Ops that take a resource handle and only look, or only pass it on.
@@ -77,7 +78,7 @@ def find_state_node(index: graph_index.GraphIndex, ref: graph_index.TensorRef) -
     while ref.node in index.nodes and ref.node not in seen:
         seen.add(ref.node)
         node = index.nodes[ref.node]
-        if node.op in _VARIABLE_NODES or tables.is_table(node):
+        if node.op in _VARIABLE_NODES or is_table(node):
             return str(node.name)
         if not node.input or not _carries_state(node, ref):
             return None

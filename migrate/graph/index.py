@@ -9,9 +9,8 @@ import dataclasses
 from collections.abc import Container, Iterable
 from typing import Any
 
-from tensorflow.core.framework import types_pb2
-
-from migrate import tensorflow_private
+from migrate.checkpoint.entries import DTYPE_NAMES
+from migrate.schema import ops
 
 _REF_OFFSET = 100  # types.proto: DT_FLOAT_REF = DT_FLOAT + 100
 
@@ -122,16 +121,12 @@ def make_unique(name: str, taken: Container[str]) -> str:
 
 def is_registered(op: str) -> bool:
     """Whether this TensorFlow process knows the op."""
-    return tensorflow_private.find_op_def(op) is not None
+    return ops.find_op_def(op) is not None
 
 
 def dtype_name(dtype: int) -> str:
     """TensorFlow's name of a DataType enum value, of its base type for a reference; "" for DT_INVALID."""
-    base = dtype - _REF_OFFSET if dtype > _REF_OFFSET else dtype
-    if base == types_pb2.DT_INVALID:
-        return ""
-    text = str(types_pb2.DataType.Name(base))[3:].lower()
-    return {"float": "float32", "double": "float64", "half": "float16"}.get(text, text)
+    return DTYPE_NAMES.get(dtype - _REF_OFFSET if dtype > _REF_OFFSET else dtype, "")
 
 
 def is_ref(dtype: int) -> bool:
@@ -140,7 +135,7 @@ def is_ref(dtype: int) -> bool:
 
 def output_dtypes(node: Any) -> list[int]:
     """DataType of each output of a node, from its OpDef and attributes; [] for an unknown op."""
-    op_def = tensorflow_private.find_op_def(node.op)
+    op_def = ops.find_op_def(node.op)
     if op_def is None:
         return []
     defaults = {attr.name: attr.default_value for attr in op_def.attr if attr.HasField("default_value")}

@@ -8,14 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.framework import graph_pb2, node_def_pb2, types_pb2
+from tensorflow.core.framework import graph_pb2, node_def_pb2
 
 from migrate.graph import index as graph_index
-
-_CALLS = ("StatefulPartitionedCall", "PartitionedCall")
-_MUTABLE = frozenset({"MutableHashTableV2", "MutableHashTableOfTensorsV2", "MutableDenseHashTableV2"})
-_TABLES = _MUTABLE | {"HashTableV2"}
-_V1_TABLES = frozenset({"HashTable", "MutableHashTable", "MutableHashTableOfTensors", "MutableDenseHashTable"})
+from migrate.graph.table_nodes import MUTABLE, is_creator_call, is_table
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,20 +34,6 @@ class TableSpec:
     initializers: tuple[str, ...]
 
 
-def is_table(node: Any) -> bool:
-    """Whether the node makes a table: a table op, or a call of a function that returns a new resource, as in
-    graphs that TF 2.x wrote in v1 mode around a TF2 SavedModel (tf.Transform's feature layers)."""
-    return node.op in _TABLES or node.op in _V1_TABLES or _is_creator_call(node)
-
-
-def _is_creator_call(node: Any) -> bool:
-    return (
-        node.op in _CALLS
-        and list(node.attr["Tout"].list.type) == [types_pb2.DT_RESOURCE]
-        and types_pb2.DT_RESOURCE not in node.attr["Tin"].list.type
-    )
-
-
 def find_tables(index: graph_index.GraphIndex, writers: Mapping[str, Sequence[str]]) -> dict[str, TableSpec]:
     """Tables of a graph by node name.
 
@@ -67,7 +49,7 @@ def find_tables(index: graph_index.GraphIndex, writers: Mapping[str, Sequence[st
         node.name: TableSpec(
             node=node.name,
             resource_name=_resource_name(node),
-            mutable=node.op in _MUTABLE or f"{node.op}V2" in _MUTABLE,
+            mutable=node.op in MUTABLE or f"{node.op}V2" in MUTABLE,
             key_dtype=node.attr["key_dtype"].type,
             value_dtype=node.attr["value_dtype"].type,
             initializers=tuple(op for name in by_resource[_resource_name(node)] for op in writers.get(name, ())),
@@ -105,12 +87,12 @@ def override_shared_name(graph_def: Any, node_name: str, shared_name: str) -> An
     result = graph_pb2.GraphDef()
     result.CopyFrom(graph_def)
     for node in result.node:
-        if node.name == node_name and not _is_creator_call(node):
+        if node.name == node_name and not is_creator_call(node):
             node.attr["shared_name"].s = shared_name.encode()
             return result
     for function in result.library.function:
         for node in function.node_def:
-            if is_table(node) and not _is_creator_call(node):
+            if is_table(node) and not is_creator_call(node):
                 node.attr["shared_name"].s = f"{shared_name}_{node.name}".encode()
     return result
 

@@ -6,21 +6,32 @@ made of (a checkpoint, an unpacked archive); the folder lives as long as the mod
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Mapping
 
 from migrate import detect, errors
 from migrate.model import Format, LegacyModel, Source
 from migrate.options import ReadOptions, is_signature_spec
-from migrate.readers import inference, saved_model
+from migrate.readers import inference
 
 Reader = Callable[[Source, ReadOptions, str], LegacyModel]
 
-READERS: Mapping[Format, Reader] = {
-    Format.TF1_HUB_MODULE: saved_model.read_saved_model,
-    Format.ESTIMATOR_EXPORT: saved_model.read_saved_model,
-    Format.TF1_SAVED_MODEL: saved_model.read_saved_model,
+# By name: some readers need TensorFlow, or Keras, and inspecting what another reads must not load them.
+READERS: Mapping[Format, str] = {
+    Format.TF1_HUB_MODULE: "migrate.readers.saved_model:read_saved_model",
+    Format.ESTIMATOR_EXPORT: "migrate.readers.saved_model:read_saved_model",
+    Format.TF1_SAVED_MODEL: "migrate.readers.saved_model:read_saved_model",
 }
+
+
+def find_reader(name: Format) -> Reader | None:
+    """The function of a format's reader, None where there is none."""
+    if name not in READERS:
+        return None
+    module, _, function = READERS[name].partition(":")
+    reader: Reader = getattr(importlib.import_module(module), function)
+    return reader
 
 
 def read_model(
@@ -39,7 +50,7 @@ def read_model(
     """
     options = options or ReadOptions()
     found = source if isinstance(source, Source) else detect.detect_format(source)
-    reader = READERS.get(found.format)
+    reader = find_reader(found.format)
     if reader is None:
         readable = ", ".join(kind.value for kind in READERS)
         raise errors.UnknownFormatError(

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf import message
-from tensorflow.core.protobuf import meta_graph_pb2
 
 from migrate import errors, wire
 from migrate.graph import index as graph_index
 from migrate.model import Asset, Finding, GraphVariant, Severity
 from migrate.readers import inference, signatures, state
+from migrate.schema import messages
 
 # tensorflow/python/saved_model/constants.py and, for modules, tensorflow_hub/saved_model_lib.py (0.12).
 _MAIN_OP = "saved_model_main_op"
@@ -117,7 +117,7 @@ def parse_asset_files(meta_graph: Any) -> dict[str, str]:
     definitions = list(meta_graph.asset_file_def)
     if not definitions and _ASSETS in meta_graph.collection_def:
         for packed in meta_graph.collection_def[_ASSETS].any_list.value:
-            definition = meta_graph_pb2.AssetFileDef()
+            definition = messages.find_message("tensorflow.AssetFileDef")()
             if packed.Unpack(definition):
                 definitions.append(definition)
     return {str(graph_index.parse_tensor_name(d.tensor_info.name)): d.filename for d in definitions}

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from google.protobuf import message, text_format
-from tensorflow.core.protobuf import saved_model_pb2
+from google.protobuf import descriptor_pool, message, text_format
 
 from migrate import errors
+from migrate.schema import messages
 
 _HINT = "the file is damaged or truncated: copy the model again"
 
 
-def parse_saved_model(directory: str) -> saved_model_pb2.SavedModel:
+def parse_saved_model(directory: str) -> Any:
     """Reads the SavedModel proto of a directory; `.pb` wins over `.pbtxt`, as in TF's loader.
 
     Raises:
       CorruptModelError: the file cannot be parsed or holds no MetaGraph.
     """
-    saved_model = saved_model_pb2.SavedModel()
+    saved_model = messages.find_message("tensorflow.SavedModel")()
     binary = os.path.join(directory, "saved_model.pb")
     text = os.path.join(directory, "saved_model.pbtxt")
     path = binary if os.path.exists(binary) else text
@@ -28,7 +29,7 @@ def parse_saved_model(directory: str) -> saved_model_pb2.SavedModel:
                 saved_model.ParseFromString(file.read())
         else:
             with open(text, encoding="utf-8") as file:
-                text_format.Parse(file.read(), saved_model, allow_unknown_field=True)
+                text_format.Parse(file.read(), saved_model, allow_unknown_field=True, descriptor_pool=_find_pool())
     except (message.DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
         raise errors.CorruptModelError(f"cannot be parsed: {error}", where=path, hint=_HINT) from error
     except OSError as error:
@@ -36,3 +37,8 @@ def parse_saved_model(directory: str) -> saved_model_pb2.SavedModel:
     if not saved_model.meta_graphs:
         raise errors.CorruptModelError("the SavedModel holds no MetaGraph", where=path, hint=_HINT)
     return saved_model
+
+
+def _find_pool() -> Any:
+    """Of the messages that Any fields (assets, in collections) may hold."""
+    return descriptor_pool.Default() if messages.is_tensorflow_loaded() else messages.find_pool()

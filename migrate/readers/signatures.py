@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import tensorflow as tf
-from tensorflow.core.protobuf import struct_pb2
-
 from migrate import errors
 from migrate.graph import index as graph_index
 from migrate.graph import shapes
@@ -14,10 +11,6 @@ from migrate.model import Encoding, Shape, Signature, SignatureTensor
 
 # tensorflow/python/saved_model/constants.py; both hold ops, not callables.
 INIT_OP_KEY = "__saved_model_init_op"
-_COMPOSITES = {
-    struct_pb2.TypeSpecProto.SPARSE_TENSOR_SPEC: tf.SparseTensorSpec,
-    struct_pb2.TypeSpecProto.RAGGED_TENSOR_SPEC: tf.RaggedTensorSpec,
-}
 _OP_KEYS = (INIT_OP_KEY, "__saved_model_train_op")
 
 
@@ -91,38 +84,39 @@ def parse_dense_tensor(
     )
 
 
+# TypeSpecProto.TypeSpecClass (tensorflow/core/protobuf/struct.proto).
+_SPARSE_SPEC, _RAGGED_SPEC = 1, 3
+
+
 def _parse_composite(info: Any, index: graph_index.GraphIndex) -> SignatureTensor:
+    """A sparse or ragged tensor by its TypeSpec: (shape, dtype) or (shape, dtype, ragged rank, row splits' dtype)."""
     spec = info.composite_tensor.type_spec
     names = tuple(component.name for component in info.composite_tensor.components)
-    kind = _COMPOSITES.get(spec.type_spec_class)
-    if kind is None:
+    if spec.type_spec_class not in (_SPARSE_SPEC, _RAGGED_SPEC):
         raise errors.CorruptModelError(
             f"a signature holds a composite tensor {spec.type_spec_class_name or spec.type_spec_class}; "
             "TF1 signatures hold sparse and ragged tensors only",
             hint="please report the model",
         )
-    parsed = kind.experimental_from_proto(spec)
-    if isinstance(parsed, tf.SparseTensorSpec):
+    state = spec.type_state.tuple_value.values
+    shape = shapes.parse_shape(state[0].tensor_shape_value)
+    dtype = graph_index.dtype_name(state[1].tensor_dtype_value)
+    if spec.type_spec_class == _SPARSE_SPEC:
         # SparseTensorSpec flattens to (indices, values, dense_shape).
         indices, values, dense_shape = names
         return SignatureTensor(
             name=values,
-            dtype=parsed.dtype.name,
-            shape=_spec_shape(parsed),
+            dtype=dtype,
+            shape=shape,
             encoding=Encoding.SPARSE,
             components=(values, indices, dense_shape),
         )
     return SignatureTensor(
         name=names[0],
-        dtype=parsed.dtype.name,
-        shape=_spec_shape(parsed),
+        dtype=dtype,
+        shape=shape,
         encoding=Encoding.RAGGED,
         components=names,
-        ragged_rank=parsed.ragged_rank,
-        row_splits_dtype=parsed.row_splits_dtype.name,
+        ragged_rank=state[2].int64_value,
+        row_splits_dtype=graph_index.dtype_name(state[3].tensor_dtype_value),
     )
-
-
-def _spec_shape(spec: Any) -> Shape:
-    shape = spec.shape
-    return None if shape.rank is None else tuple(shape.as_list())

@@ -6,16 +6,16 @@ subgraph, and, for graphs without collections, the variable nodes themselves.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-import tensorflow as tf
 from google.protobuf import message
-from tensorflow.core.framework import variable_pb2
 
 from migrate.graph import index as graph_index
 from migrate.graph import shapes
 from migrate.model import Restored, VariableSpec
+from migrate.schema import messages
 
 VARIABLE_OPS = frozenset({"Variable", "VariableV2", "VarHandleOp"})
 _RESTORE_OPS = frozenset({"RestoreV2", "RestoreSlice", "Restore"})
@@ -31,13 +31,13 @@ _VARIABLE_COLLECTIONS = (
 )
 
 
-def parse_variable_defs(meta_graph: Any) -> dict[str, list[variable_pb2.VariableDef]]:
+def parse_variable_defs(meta_graph: Any) -> dict[str, list[Any]]:
     """VariableDefs by collection; a collection of other content is left out."""
-    found: dict[str, list[variable_pb2.VariableDef]] = {}
+    found: dict[str, list[Any]] = {}
     for key in _VARIABLE_COLLECTIONS:
         definitions = []
         for data in meta_graph.collection_def[key].bytes_list.value if key in meta_graph.collection_def else ():
-            definition = variable_pb2.VariableDef()
+            definition = messages.find_message("tensorflow.VariableDef")()
             try:
                 definition.ParseFromString(data)
             except message.DecodeError:
@@ -68,7 +68,11 @@ def _constant_strings(index: graph_index.GraphIndex, name: str) -> list[str]:
     node = index.nodes.get(graph_index.parse_tensor_name(name).node)
     if node is None or node.op != "Const":
         return []
-    return [value.decode() for value in tf.make_ndarray(node.attr["value"].tensor).ravel().tolist()]
+    tensor = node.attr["value"].tensor
+    values: list[str] = [value.decode() for value in tensor.string_val]
+    # The last value stands for all that follow (tensor.proto).
+    count = int(math.prod(dim.size for dim in tensor.tensor_shape.dim))
+    return values + values[-1:] * (count - len(values))
 
 
 def _restored_by_node(index: graph_index.GraphIndex, restored: tuple[Restored, ...]) -> dict[str, Restored]:
@@ -89,7 +93,7 @@ def _restored_by_node(index: graph_index.GraphIndex, restored: tuple[Restored, .
 _FORWARDING = frozenset({"Identity", "Reshape"})
 
 
-def _slice_spec(definition: variable_pb2.VariableDef) -> tuple[str, str]:
+def _slice_spec(definition: Any) -> tuple[str, str]:
     """(checkpoint key, slice) of a part of a partitioned variable, in SaveV2's spelling."""
     part = definition.save_slice_info_def
     extents = (f"{start},{size}" for start, size in zip(part.var_offset, part.var_shape, strict=True))
@@ -138,14 +142,14 @@ def parse_variables(
     return tuple(specs.values())
 
 
-def _variable_node(definition: variable_pb2.VariableDef) -> str:
+def _variable_node(definition: Any) -> str:
     return graph_index.parse_tensor_name(definition.variable_name).node
 
 
 def _checkpoint_entry(
     node: str,
     name: str,
-    definition: variable_pb2.VariableDef | None,
+    definition: Any | None,
     by_node: Mapping[str, Restored],
     entries: Mapping[str, Any],
 ) -> tuple[str | None, str]:

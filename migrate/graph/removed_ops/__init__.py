@@ -37,7 +37,6 @@ __all__ = [
     "WITHOUT_GRADIENT",
     "RewriteContext",
     "describe_baseline",
-    "find_irreplaceable_ops",
     "find_refusals",
     "make_context",
     "replace_ops_without_gradient",
@@ -72,8 +71,8 @@ WITHOUT_GRADIENT: Mapping[str, splice.Rewrite] = {
     "LSTMBlockCell": block_cells.lstm_block_cell,
 }
 
-# Handles of resources whose kernels are gone: they go when the last op that uses them has been rewritten.
-_HANDLES = frozenset({"BoostedTreesEnsembleResourceHandleOp", "BoostedTreesQuantileStreamResourceHandleOp"})
+# They go when the last op that uses them has been rewritten.
+_HANDLES = availability.LOST_HANDLES
 _REWRITTEN, _REFUSED, _BASELINE = "op-rewritten", "op-not-rewritten", "baseline-rewritten"
 _DIFFERENTIABLE = "op-made-differentiable"
 
@@ -208,12 +207,6 @@ def describe_baseline(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
             hint="that the replacements compute what TF1 computed is proved by outputs recorded under TF 1.15",
         ),
     )
-
-
-def find_irreplaceable_ops(graph_def: Any) -> tuple[availability.MissingOp, ...]:
-    """Ops that cannot run here and have no replacement."""
-    replaced = {*REWRITES, *_HANDLES}
-    return tuple(op for op in availability.find_missing_ops(graph_def) if op.op not in replaced)
 
 
 def find_refusals(findings: tuple[Finding, ...]) -> tuple[str, ...]:
