@@ -34,7 +34,13 @@ class Format(enum.Enum):
 
 
 # Formats that are migrated; `migrate.readers.READERS` holds how. Here, so that nobody loads TensorFlow to ask.
-READABLE = (Format.TF1_HUB_MODULE, Format.ESTIMATOR_EXPORT, Format.TF1_SAVED_MODEL)
+READABLE = (
+    Format.TF1_HUB_MODULE,
+    Format.ESTIMATOR_EXPORT,
+    Format.TF1_SAVED_MODEL,
+    Format.KERAS_H5,
+    Format.KERAS_V3,
+)
 
 
 class Severity(enum.Enum):
@@ -123,12 +129,16 @@ class SignatureTensor:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """A SignatureDef: `method` is "" for a hub module. Dict order is the order in the proto."""
+    """A SignatureDef: `method` is "" for a hub module. Dict order is the order in the proto.
+
+    `bare` says that a call returns the only output as it is, whatever its key, as Keras models do.
+    """
 
     key: str
     method: str
     inputs: Mapping[str, SignatureTensor]
     outputs: Mapping[str, SignatureTensor]
+    bare: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,12 +54,12 @@ def test_public_names_are_lazy():
 def test_inspecting_what_is_not_read_loads_nothing(tmp_path, catalogue):
     """A TF2 SavedModel, an empty folder and a file of another format are told from their bytes."""
     (tmp_path / "empty").mkdir()
-    (tmp_path / "m.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
-    paths = [str(catalogue.path("hub_dense_l2")), str(tmp_path / "empty"), str(tmp_path / "m.h5")]
+    (tmp_path / "m.tflite").write_bytes(b"\0\0\0\0TFL3")
+    paths = [str(catalogue.path("hub_dense_l2")), str(tmp_path / "empty"), str(tmp_path / "m.tflite")]
     code = f"import migrate\nprint([migrate.inspect_model(p).format.value for p in {paths}])"
     done = _run(code)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "['tf2_saved_model', 'empty_directory', 'keras_h5']"
+    assert done.stdout.strip() == "['tf2_saved_model', 'empty_directory', 'tflite']"
 
 
 def test_migrating_keeps_the_caller_light(tmp_path):

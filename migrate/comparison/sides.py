@@ -101,7 +101,11 @@ def explore_subject(subject: Subject, name: str, work: str, options: CompareOpti
         return subject
     graph = os.path.join(work, f"{name}_graph") if subject.kind == KERAS else ""
     request = DescribeRequest(
-        path=subject.path, is_keras_file=subject.kind == KERAS, exported=graph, op_library=options.op_library
+        path=subject.path,
+        is_keras_file=subject.kind == KERAS,
+        exported=graph,
+        op_library=options.op_library,
+        read=subject.read,
     )
     told = isolation.run_job(DESCRIBE, request, limits=options.limits, where=f"{name} {subject.path}").value
     return dataclasses.replace(subject, graph=graph, training=told.training if is_deep else "")

@@ -22,6 +22,8 @@ READERS: Mapping[Format, str] = {
     Format.TF1_HUB_MODULE: "migrate.readers.saved_model:read_saved_model",
     Format.ESTIMATOR_EXPORT: "migrate.readers.saved_model:read_saved_model",
     Format.TF1_SAVED_MODEL: "migrate.readers.saved_model:read_saved_model",
+    Format.KERAS_H5: "migrate.readers.keras.reader:read_keras",
+    Format.KERAS_V3: "migrate.readers.keras.reader:read_keras",
 }
 
 

@@ -102,8 +102,20 @@ class Piece:
     findings: tuple[Finding, ...]
 
     @property
+    def bare_output(self) -> str:
+        """Key of the output that a call returns by itself, "" where it returns a dict."""
+        return find_bare_output(self.signature, has_endpoints=self.has_endpoints)
+
+    @property
     def signature(self) -> Signature:
         return self.plan.modes[0].variant.signatures[self.plan.key]
+
+
+def find_bare_output(signature: Signature, *, has_endpoints: bool) -> str:
+    """Of a call without `return_endpoints`: the key of the one output that it returns bare, "" for a dict."""
+    if signature.bare and len(signature.outputs) == 1:
+        return next(iter(signature.outputs))
+    return DEFAULT_OUTPUT if DEFAULT_OUTPUT in signature.outputs and not has_endpoints else ""
 
 
 def build_piece(state: State, graphs: Mapping[tuple[str, ...], VariantGraph], plan: PiecePlan) -> Piece:
@@ -229,8 +241,8 @@ def _build_call(
     parameters = []
     if layout.positional:
         only = layout.positional[0]
-        bare = len(layout.positional) == 1 and only in layout.defaults
-        default = {"default": tf.constant(layout.defaults[only])} if bare else {}
+        optional = len(layout.positional) == 1 and only in layout.defaults
+        default = {"default": tf.constant(layout.defaults[only])} if optional else {}
         parameters.append(inspect.Parameter("inputs", kind, **default))
     if has_training:
         parameters.append(inspect.Parameter("training", kind, default=False))
@@ -240,6 +252,8 @@ def _build_call(
         parameters.append(inspect.Parameter(name, kind, default=_python_default(layout.defaults[key])))
     signature = inspect.Signature(parameters)
     only_mode = plan.modes[0].training
+    signature_def = plan.modes[0].variant.signatures[plan.key]
+    bare = DEFAULT_OUTPUT if has_endpoints else find_bare_output(signature_def, has_endpoints=has_endpoints)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(*args, **kwargs)
@@ -249,8 +263,8 @@ def _build_call(
         graph_call = calls[mode]
         values = _collect_values(layout, given)
         outputs = graph_call.apply(traced[mode], values)
-        if DEFAULT_OUTPUT in outputs and not (has_endpoints and mode[1]):
-            return outputs[DEFAULT_OUTPUT]
+        if bare and not (has_endpoints and mode[1]):
+            return outputs[bare]
         return outputs
 
     call.__signature__ = signature  # type: ignore[attr-defined]

@@ -65,6 +65,7 @@ def describe_piece(piece: Piece) -> dict[str, Any]:
         "modes": [{"tags": list(mode.variant.tags), "training": mode.training} for mode in piece.plan.variant_modes],
         "has_training": piece.has_training,
         "has_endpoints": piece.has_endpoints,
+        "bare_output": piece.bare_output,
         "positional": list(piece.layout.positional),
         "keywords": dict(piece.layout.keywords),
         "arguments": {key: list(names) for key, names in piece.arguments.items()},

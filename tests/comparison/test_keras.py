@@ -9,7 +9,6 @@ import tf_keras
 import migrate
 from migrate import errors
 from migrate.comparison import naming
-from migrate.verify.runners.keras_file import find_keras_version
 
 from .keras_models import build
 
@@ -74,7 +73,7 @@ def test_a_changed_weight_is_found(files, tmp_path):
     model.save(tmp_path / "changed.h5")
     found = compare(files / "m.h5", tmp_path / "changed.h5", bisect=True)
     assert found.verdict.value == "FAIL" and "elements differ" in found.failures[0]
-    assert [item["node"] for item in found.bisection] == ["model/scores/BiasAdd/ReadVariableOp"]
+    assert [item["node"] for item in found.bisection] == [f"{model.name}/scores/BiasAdd/ReadVariableOp"]
 
 
 def test_a_weight_that_no_call_shows_is_found_at_the_training_level(files, tmp_path):
@@ -95,7 +94,6 @@ def test_keras_3_file(tmp_path):
 
     x = keras.Input([4], name="x")
     keras.Model(x, keras.layers.Dense(2, name="y", kernel_regularizer="l2")(x)).save(tmp_path / "m.keras")
-    assert find_keras_version(tmp_path / "m.keras").startswith("3")
     found = compare(tmp_path / "m.keras", tmp_path / "m.keras", level="gradients")
     assert found.verdict.value == "PASS", found.failures
     assert found.is_bit_identical
@@ -110,22 +108,20 @@ def test_keras_3_file(tmp_path):
 def test_what_cannot_be_loaded_says_why(files, tmp_path):
     model = build()
     model.save_weights(tmp_path / "weights.h5")
-    with pytest.raises(errors.CorruptModelError, match="holds weights without a model"):
+    with pytest.raises(errors.BlockedError, match="holds weights without a model"):
         compare(tmp_path / "weights.h5", files / "m.h5")
-    model.save(tmp_path / "old.h5")
-    with h5py.File(tmp_path / "old.h5", "r+") as file:
-        # Keras 1 spelled the arguments of its layers otherwise.
-        file.attrs["keras_version"] = "1.2.2"
-        file.attrs["model_config"] = file.attrs["model_config"].replace('"units"', '"output_dim"')
-    with pytest.raises(errors.CorruptModelError, match=r"written by Keras 1\.2\.2: load it with Keras 2\.0 to 2\.3"):
-        compare(files / "m.h5", tmp_path / "old.h5")
+    model.save(tmp_path / "strange.h5")
+    with h5py.File(tmp_path / "strange.h5", "r+") as file:
+        file.attrs["model_config"] = file.attrs["model_config"].replace('"Dense"', '"Attention2017"')
+    with pytest.raises(errors.CorruptModelError, match=r"Attention2017.*--custom_objects"):
+        compare(files / "m.h5", tmp_path / "strange.h5")
     (tmp_path / "cut.h5").write_bytes((files / "m.h5").read_bytes()[:500])
-    with pytest.raises(errors.CorruptModelError, match="no Keras file, or it is damaged"):
+    with pytest.raises(errors.CorruptModelError, match=r"cannot be read.*truncated"):
         compare(tmp_path / "cut.h5", files / "m.h5")
-    ragged = tf_keras.Input([None], ragged=True, name="x")
-    tf_keras.Model(ragged, tf_keras.layers.Lambda(lambda x: x.to_tensor())(ragged)).save(tmp_path / "ragged.h5")
-    with pytest.raises(errors.UnknownFormatError, match="'x' is sparse or ragged"):
-        compare(tmp_path / "ragged.h5", files / "m.h5")
+    x = tf_keras.Input([2], name="x")
+    tf_keras.Model(x, tf_keras.layers.Lambda(lambda x: x + 1)(x)).save(tmp_path / "code.h5")
+    with pytest.raises(errors.BlockedError, match=r"holds Python code.*--allow_lambda"):
+        compare(tmp_path / "code.h5", files / "m.h5")
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def call_piece(
         keywords["training"] = training
     if piece["has_endpoints"] and not plain:
         keywords["return_endpoints"] = True
-    return name_outputs(target(*positional, **keywords))
+    return name_outputs(piece, target(*positional, **keywords))
 
 
 def bind_inputs(piece: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -65,8 +65,9 @@ def bind_inputs(piece: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[li
     return ([given] if piece["positional"] else []), keywords
 
 
-def name_outputs(outputs: Any) -> dict[str, Any]:
-    return dict(outputs) if isinstance(outputs, Mapping) else {"default": outputs}
+def name_outputs(piece: Mapping[str, Any], outputs: Any) -> dict[str, Any]:
+    """What a call returned, by output key: one tensor bears the key that the record says."""
+    return dict(outputs) if isinstance(outputs, Mapping) else {piece.get("bare_output") or "default": outputs}
 
 
 def has_plain_call(piece: Mapping[str, Any], training: bool) -> bool:

@@ -35,7 +35,9 @@ def run_layer(
             _replay(loaded, record, planned, call, training)
             layer = hub.KerasLayer(loaded.object, trainable=True, arguments=keywords or None)
             outputs = layer(positional[0], training=training)
-            found.outputs[LAYER, call.id] = {key: to_value(value) for key, value in name_outputs(outputs).items()}
+            found.outputs[LAYER, call.id] = {
+                key: to_value(value) for key, value in name_outputs(piece, outputs).items()
+            }
             answered = True
             _check_parts(loaded, layer, found)
         except Exception as error:  # Keras refuses by any type of exception.

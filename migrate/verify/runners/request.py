@@ -118,6 +118,7 @@ class DescribeRequest:
     is_keras_file: bool
     exported: str = ""
     op_library: tuple[str, ...] = ()
+    read: ReadOptions = dataclasses.field(default_factory=ReadOptions)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import abc
 import inspect
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from migrate.readers.keras.models import count_ops
 from migrate.verify.runners.calling import spell_variable, to_tensor
 
 # Stands for calls with training=True: no SignatureDef has a training mode.
@@ -144,17 +144,6 @@ def _name_leaves(structure: Any, keys: Sequence[str]) -> list[str] | None:
         return list(keys)
     names = sorted(structure) if isinstance(structure, Mapping) else [leaf.name for leaf in leaves]
     return names if sorted(names) == sorted(keys) else None
-
-
-def count_ops(graph: Any) -> Counter[tuple[str, str]]:
-    """How often each op stands in a graph and its functions; names say nothing, `is_training` does."""
-    graph_def = graph.as_graph_def()
-    bodies = [graph_def.node, *(function.node_def for function in graph_def.library.function)]
-    return Counter(
-        (node.op, str(node.attr["is_training"].b) if "is_training" in node.attr else "")
-        for nodes in bodies
-        for node in nodes
-    )
 
 
 def _spell(key: str, specs: Mapping[str, Any]) -> str:

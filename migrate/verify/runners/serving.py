@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -31,7 +31,14 @@ def run(wish: RunRequest) -> None:
 
 def run_keras_file(wish: RunRequest) -> None:
     """Job: a Keras file."""
-    _run(wish, LoadedKerasFile, result_files.Results())
+    found = result_files.Results()
+
+    def load(path: str) -> LoadedKerasFile:
+        loaded = LoadedKerasFile(path, wish.read)
+        found.interface = loaded.describe()
+        return loaded
+
+    _run(wish, load, found)
 
 
 def describe(request: DescribeRequest) -> Description:
@@ -43,7 +50,7 @@ def describe(request: DescribeRequest) -> Description:
     for path in request.op_library:
         tf.load_op_library(path)
     if request.is_keras_file:
-        model = LoadedKerasFile(request.path)
+        model = LoadedKerasFile(request.path, request.read)
         model.export(request.exported)
         return Description(training=model.training_signature)
     try:
@@ -52,7 +59,7 @@ def describe(request: DescribeRequest) -> Description:
         return Description(training="")
 
 
-def _run(wish: RunRequest, load: type[LoadedSavedModel | LoadedKerasFile], found: result_files.Results) -> None:
+def _run(wish: RunRequest, load: Callable[[str], Servable], found: result_files.Results) -> None:
     for path in wish.op_library:
         tf.load_op_library(path)
     planned = call_files.load_calls(wish.calls, wish.skip)

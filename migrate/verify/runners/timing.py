@@ -14,7 +14,7 @@ from migrate.readers import read_model
 from migrate.verify.runners.baseline import LoadedVariant
 from migrate.verify.runners.calling import call_piece, call_signature, find_piece, has_signature, to_tensor
 from migrate.verify.runners.keras_file import LoadedKerasFile
-from migrate.verify.runners.request import Names, Timing, TimingRequest
+from migrate.verify.runners.request import Subject, Timing, TimingRequest
 from migrate.verify.runners.servable import TRAINING_TAGS
 from migrate.verify.runners.side import KERAS, MIGRATED, SESSION
 from migrate.write import provenance
@@ -27,7 +27,7 @@ def run(request: TimingRequest) -> Timing:
         tf.load_op_library(path)
     call = next(call for call in call_files.load_calls(subject.calls) if call.id == subject.call)
     if subject.kind == KERAS:
-        answer = _prepare_keras_file(subject.path, call, subject.names)
+        answer = _prepare_keras_file(subject, call)
     elif subject.kind == SESSION:
         answer = _prepare_session(subject.path, subject.read.of_original, call)
     else:
@@ -70,8 +70,9 @@ def _prepare_function(path: str, kind: str, call: call_files.Call) -> Callable[[
     )
 
 
-def _prepare_keras_file(path: str, call: call_files.Call, names: Names) -> Callable[[], Any]:
-    loaded = LoadedKerasFile(path)
+def _prepare_keras_file(subject: Subject, call: call_files.Call) -> Callable[[], Any]:
+    names = subject.names
+    loaded = LoadedKerasFile(subject.path, subject.read)
     inputs = loaded.convert("", {names.inputs.get(key, key): value for key, value in call.inputs.items()})
     if call.tags == TRAINING_TAGS:
         return lambda: _wait(loaded.compute_training(inputs))

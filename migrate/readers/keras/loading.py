@@ -1,0 +1,187 @@
+"""A Keras source -> the model, rebuilt by Keras: what Keras 1 and 2 wrote by tf_keras, what Keras 3 wrote by keras."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from migrate import errors
+from migrate.model import Finding, Severity
+from migrate.options import ReadOptions
+from migrate.readers.keras import custom, hdf5, lambdas, naming
+
+_HDF5_MAGIC = b"\x89HDF"
+_HINT = "give layers and functions of your own with --custom_objects=module:name"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoadedKeras:
+    """A Keras model with its weights.
+
+    Attributes:
+      model: of tf_keras or of keras.
+      input_names, output_names: as Keras names them in a SavedModel: input layers, and layers that give the outputs.
+      names: id of a variable (see `naming.unwrap`) -> its name, as the file has it where it has one.
+      producer: "Keras 2.2.4-tf".
+      findings: what a person should know of the file.
+    """
+
+    model: Any
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    names: Mapping[int, str]
+    producer: str
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """tf.Variables of the model by name, in Keras' order."""
+        return {self.names[id(v)]: v for v in map(naming.unwrap, self.model.variables)}
+
+    @property
+    def trainable(self) -> list[str]:
+        return [self.names[id(naming.unwrap(v))] for v in self.model.trainable_variables]
+
+
+def load_keras(path: str, options: ReadOptions) -> LoadedKeras:
+    """Loads what `path` holds.
+
+    Raises:
+      CorruptModelError: damaged, or Keras cannot rebuild it.
+      BlockedError: it holds code that is not to be run, or cannot be.
+      UsageError: an option names what cannot be imported.
+    """
+    with open(path, "rb") as file:
+        is_hdf5 = file.read(4) == _HDF5_MAGIC
+    objects = custom.import_objects(options.custom_objects)
+    with tempfile.TemporaryDirectory(prefix="migrate-keras-") as scratch:
+        return _load_hdf5(path, options, objects, scratch) if is_hdf5 else _load_archive(path, options, objects)
+
+
+def _load_hdf5(path: str, options: ReadOptions, objects: dict[str, Any], scratch: str) -> LoadedKeras:
+    import tf_keras
+
+    described = hdf5.parse_hdf5(path)
+    if described.config is None:
+        raise errors.BlockedError(
+            f"the file holds weights without a model ({len(described.layers)} layers)",
+            where=path,
+            hint="give the architecture: --architecture=model.json, or --builder=module:function",
+        )
+    lambdas.check_lambdas(described.config, path, allowed=options.allow_lambda, known=objects)
+    with _translated(path, described.version):
+        model = tf_keras.models.load_model(path, compile=False, custom_objects=objects)
+    return describe_loaded(
+        model,
+        path,
+        naming.name_stored(model, described.layers),
+        f"Keras {described.version}",
+        _describe_training(described.training),
+    )
+
+
+def _load_archive(path: str, options: ReadOptions, objects: dict[str, Any]) -> LoadedKeras:
+    """A .keras file (keras/saving/saving_lib.py): a zip of config.json, metadata.json and model.weights.h5."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            version = str(json.loads(archive.read("metadata.json")).get("keras_version", ""))
+            config = json.loads(archive.read("config.json"))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise errors.CorruptModelError(
+            f"no .keras file, or it is damaged: {error}", where=path, hint="copy the file again"
+        ) from error
+    lambdas.check_lambdas(config, path, allowed=options.allow_lambda, known=objects)
+    library: Any
+    if version.startswith("3"):
+        import keras
+
+        library = keras
+    else:
+        import tf_keras
+
+        library = tf_keras
+    with _translated(path, version):
+        model = library.saving.load_model(
+            path, compile=False, custom_objects=objects, safe_mode=not options.allow_lambda
+        )
+    found = _describe_training(config.get("compile_config"))
+    return describe_loaded(model, path, {}, f"Keras {version}", found)
+
+
+def describe_loaded(
+    model: Any, path: str, stored: Mapping[int, str], producer: str, findings: tuple[Finding, ...]
+) -> LoadedKeras:
+    """A model with its names.
+
+    Raises:
+      UnknownFormatError: it does not state its inputs.
+    """
+    if not getattr(model, "inputs", None):
+        raise errors.UnknownFormatError(
+            "the model does not state its inputs", where=path, hint="call it once before it is saved"
+        )
+    return LoadedKeras(
+        model=model,
+        input_names=tuple(getattr(model, "input_names", None) or [i.name for i in model.inputs]),
+        # A Sequential of Keras 3 does not name its output: it is that of the last layer.
+        output_names=tuple(getattr(model, "output_names", None) or [model.layers[-1].name]),
+        names=naming.name_variables(model, stored),
+        producer=producer,
+        findings=findings,
+    )
+
+
+@contextlib.contextmanager
+def _translated(path: str, version: str) -> Iterator[None]:
+    try:
+        yield
+    except errors.MigrateError:
+        raise
+    except Exception as error:  # Keras raises whatever its layers raise.
+        lines = str(error).strip().splitlines() or [""]
+        raise errors.CorruptModelError(
+            f"Keras cannot rebuild it (written by Keras {version or 'unknown'}): {type(error).__name__}: "
+            f"{lines[0][:300]}",
+            where=path,
+            hint=_HINT,
+        ) from error
+
+
+def _describe_training(training: Mapping[str, Any] | None) -> tuple[Finding, ...]:
+    """What a compiled model loses: its optimizer, and what only that knows."""
+    optimizer = (training or {}).get("optimizer_config") or (training or {}).get("optimizer")
+    if not optimizer:
+        return ()
+    name = optimizer.get("class_name", "") if isinstance(optimizer, Mapping) else str(optimizer)
+    name = name.rpartition(">")[2]  # Keras 2.11 to 2.15: "Custom>Ftrl"
+    config = optimizer.get("config", {}) if isinstance(optimizer, Mapping) else {}
+    found = [
+        Finding(
+            code="optimizer-left-behind",
+            severity=Severity.INFO,
+            where=name,
+            message=f"saved without the optimizer {name} and its state (include_optimizer=False)",
+            hint="compile the model anew to train on",
+        )
+    ]
+    regularized = {
+        key: config[key] for key in sorted(config) if "regularization" in key or key in ("l1", "l2", "weight_decay")
+    }
+    active = {key: value for key, value in regularized.items() if value}
+    if active:
+        spelled = ", ".join(f"{key}={value}" for key, value in active.items())
+        found.append(
+            Finding(
+                code="optimizer-regularization-left-behind",
+                severity=Severity.WARNING,
+                where=name,
+                message=f"regularisation set in the optimizer does not travel: {spelled}",
+                hint="it is in no regularization loss: set it again in the optimizer",
+            )
+        )
+    return tuple(found)
