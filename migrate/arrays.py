@@ -28,7 +28,7 @@ from migrate import errors
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that ZIP knows: equal values give equal files
 _ESCAPES = {"%": "%25", "#": "%23", "\0": "%00"}
 _UNESCAPES = {spelling: character for character, spelling in _ESCAPES.items()}
-_ML_DTYPES = {
+ML_DTYPES = {
     name: np.dtype(getattr(ml_dtypes, name))
     for name in (
         "bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e4m3b11fnuz", "float8_e5m2",
@@ -171,9 +171,9 @@ def _encode(key: str, value: Any) -> dict[str, np.ndarray]:
 
 def _encode_dense(name: str, value: Any, key: str) -> dict[str, np.ndarray]:
     array = np.asarray(value)
-    if array.dtype.kind in "biufc" and array.dtype.name not in _ML_DTYPES:
+    if array.dtype.kind in "biufc" and array.dtype.name not in ML_DTYPES:
         return {name: array}
-    if _ML_DTYPES.get(array.dtype.name) == array.dtype:
+    if ML_DTYPES.get(array.dtype.name) == array.dtype:
         # No ascontiguousarray: it would make a scalar a vector.
         return {f"{name}#{array.dtype.name}": array.copy(order="C").view(f"u{array.dtype.itemsize}")}
     try:
@@ -227,7 +227,7 @@ def _decode_dense(parts: dict[str, np.ndarray], where: str) -> np.ndarray:
         return _split_strings(parts["bytes"], parts["lengths"], where)
     if len(names) == 1:
         (name,) = names
-        dtype = _ML_DTYPES.get(name)
+        dtype = ML_DTYPES.get(name)
         if dtype is not None:
             if parts[name].dtype != np.dtype(f"u{dtype.itemsize}"):
                 raise errors.CorruptModelError(f"the bits of {name} are of dtype {parts[name].dtype}", where=where)

@@ -16,6 +16,7 @@ ORDER = (
     "migrate.options",
     "migrate.records",
     "migrate.arrays",
+    "migrate.spool",
     "migrate.checkpoint",
     "migrate.detect",
     "migrate.isolation",

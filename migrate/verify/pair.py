@@ -9,9 +9,12 @@ from migrate import isolation
 from migrate.options import Limits
 from migrate.verdict import EMPTY_BATCH, INTERFACE, Coverage, Verification
 from migrate.verify.judging.interface import compare_interfaces
+from migrate.verify.judging.job import JUDGE, SEARCH_RANDOM, Answers, JudgeRequest, RandomRequest
 from migrate.verify.judging.judgement import Criteria, calls_of, compare_results, find_random
 from migrate.verify.results import Results
 from migrate.verify.runners.side import Side, run_side
+
+_LARGE = 2**25
 
 # (call id, output key) of outputs.
 Places = frozenset[tuple[str, str]]
@@ -61,10 +64,24 @@ def compare_pair(
     interface = [diff for diff in parts if not diff.equal]
     met = Coverage(name="interface", level=INTERFACE, reached=len(parts) - len(interface), total=len(parts))
 
+    draws: tuple[str, str] = ("", "")
+
     def judge(random: Places, unsteady: Places) -> Verification:
-        found = compare_results(
-            baseline, candidate, criteria, random=random, unsteady=unsteady, interface=interface, level=level
-        )
+        if _is_large(baseline, candidate):
+            request = JudgeRequest(
+                baseline=_answers(baseline, draws[0]),
+                candidate=_answers(candidate, draws[1]),
+                criteria=criteria,
+                random=tuple(sorted(random)),
+                unsteady=tuple(sorted(unsteady)),
+                interface=tuple(interface),
+                level=level,
+            )
+            found = isolation.run_job(JUDGE, request, limits=limits, where="judgement").value
+        else:
+            found = compare_results(
+                baseline, candidate, criteria, random=random, unsteady=unsteady, interface=interface, level=level
+            )
         return dataclasses.replace(found, coverage=(met, *found.coverage))
 
     verification = judge(frozenset(), frozenset())
@@ -73,9 +90,9 @@ def compare_pair(
     random, baseline.unsteady = _find_random(pair.baseline, baseline, pair.random, criteria, limits)
     if random and isinstance(pair.baseline, Side) and isinstance(pair.candidate, Side):
         calls = tuple(sorted({call for call, _ in random}))
-        for side, results in ((pair.baseline, baseline), (pair.candidate, candidate)):
-            drawn = _change(side, draw_calls=calls, results=f"{side.request.results}_draws")
-            results.draws = run_side(drawn, limits).draws
+        draws = (f"{pair.baseline.request.results}_draws", f"{pair.candidate.request.results}_draws")
+        for side, results, folder in zip((pair.baseline, pair.candidate), (baseline, candidate), draws, strict=True):
+            results.draws = run_side(_change(side, draw_calls=calls, results=folder), limits).draws
     loose = random | frozenset(calls_of(baseline, pair.racy))
     verification = judge(loose, frozenset())
     suspects = frozenset(calls_of(candidate, pair.random)) - loose
@@ -95,7 +112,22 @@ def _find_random(
         return frozenset(), []
     folder = f"{side.request.results}_again"
     again = run_side(_change(side, repeat=True, update_call=side.request.update_call, results=folder), limits)
+    if _is_large(first, again):
+        request = RandomRequest(
+            first=_answers(first), second=_answers(again), suspects=suspects, tolerance=criteria.tolerance
+        )
+        found = isolation.run_job(SEARCH_RANDOM, request, limits=limits, where="judgement").value
+        return frozenset(found.places), again.unsteady
     return find_random(first, again, suspects, criteria.tolerance), again.unsteady
+
+
+def _is_large(first: Results, second: Results) -> bool:
+    """Whether to judge elsewhere; a process of its own takes as long as judging some megabytes."""
+    return bool(first.loaded_from and second.loaded_from) and first.size + second.size > _LARGE
+
+
+def _answers(results: Results, draws: str = "") -> Answers:
+    return Answers(folder=results.loaded_from, draws=draws, unsteady=tuple(results.unsteady))
 
 
 def _skip_empty(side: Side | Results) -> Side | Results:

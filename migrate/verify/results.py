@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from migrate import arrays
+from migrate import spool
 from migrate.verdict import Coverage
 
-_VALUES, _STATUS = "results.npz", "results.json"
+_VALUES, _STATUS = "results.bin", "results.json"
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -34,6 +34,8 @@ class Results:
       interface: signatures as `signature_defs` describes them.
       notes: anything else that went wrong, one line each.
       coverage: what the runner knows of what it reached.
+      folder: where a runner saves them; outputs go there at once, and `Kept` stands for them.
+      loaded_from: the folder that they came from, "" where they did not.
     """
 
     outputs: dict[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
@@ -49,6 +51,19 @@ class Results:
     interface: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
     coverage: list[Coverage] = dataclasses.field(default_factory=list)
+    folder: str = ""
+    loaded_from: str = ""
+    _spool: spool.Spool | None = None
+
+    def record_outputs(self, route: str, call: str, outputs: Mapping[str, Any]) -> None:
+        """What a call answered. With a folder, the values do not stay in memory, and equal ones are written once."""
+        kept = self._open_spool(self.folder).keep if self.folder else _pass
+        self.outputs[route, call] = {key: kept(value) for key, value in outputs.items()}
+
+    def _open_spool(self, folder: str) -> spool.Spool:
+        if self._spool is None:
+            self._spool = spool.Spool(os.path.join(folder, _VALUES))
+        return self._spool
 
     def record_failure(self, route: str, call: str, error: Exception) -> None:
         """What a call raised is its answer, whatever it is; with outputs there already, it was the gradients."""
@@ -65,7 +80,14 @@ class Results:
             name for name, value in runs[0].items() if not all(_same(value, other[name]) for other in runs[1:])
         ]
 
-    def save(self, folder: str) -> None:
+    @property
+    def size(self) -> int:
+        """Bytes that its values take where they lie; 0 for values in memory."""
+        return os.path.getsize(os.path.join(self.loaded_from, _VALUES)) if self.loaded_from else 0
+
+    def save(self, folder: str = "") -> None:
+        """Completes what lies in the folder; without one in `self.folder`."""
+        folder = folder or self.folder
         values: dict[str, Any] = {}
         outputs = _list_nested("output", self.outputs, values)
         draws = _list_nested("draw", self.draws, values)
@@ -73,8 +95,11 @@ class Results:
         values |= {f"loss|{i}": value for i, value in enumerate(self.losses or ())}
         values |= {f"variable|{name}": value for name, value in (self.variables or {}).items()}
         values |= {f"update|{name}": value for name, value in (self.updates or {}).items()}
-        arrays.save_arrays(os.path.join(folder, _VALUES), values)
+        opened = self._open_spool(folder)
+        records = {name: opened.keep(value).record for name, value in values.items()}
+        opened.close()
         status = {
+            "values": records,
             "outputs": outputs,
             "draws": draws,
             "gradients": gradients,
@@ -94,9 +119,11 @@ class Results:
 
     @classmethod
     def load(cls, folder: str) -> Results:
-        values = arrays.load_arrays(os.path.join(folder, _VALUES))
+        """Values are views into the file, read when they are looked at."""
         with open(os.path.join(folder, _STATUS), encoding="utf-8") as file:
             status = json.load(file)
+        reader = spool.Reader(os.path.join(folder, _VALUES))
+        values = {name: reader.read(record) for name, record in status["values"].items()}
         return cls(
             outputs=_read_nested("output", status["outputs"], values),
             draws=_read_nested("draw", status["draws"], values),
@@ -117,7 +144,12 @@ class Results:
             interface=status["interface"],
             notes=status["notes"],
             coverage=[Coverage.from_record(item) for item in status["coverage"]],
+            loaded_from=folder,
         )
+
+
+def _pass(value: Any) -> Any:
+    return value
 
 
 def _same(old: Any, new: Any) -> bool:

@@ -20,7 +20,7 @@ from migrate.verdict import (
 )
 from migrate.verify.judging import distribution
 from migrate.verify.judging.diagnosis import find_swap
-from migrate.verify.judging.values import compare_values
+from migrate.verify.judging.values import Comparer, compare_values
 from migrate.verify.results import Results
 
 _DIGITS = 300
@@ -93,6 +93,7 @@ def compare_results(
     unable = {_find_subject(note) for note in baseline.notes}
     problems: list[str] = [note for note in candidate.notes if _find_subject(note) not in unable]
     expected = choose_answers(baseline)
+    comparer = Comparer()
     refused = [
         f"{call}: {reason}"
         for call, reason in _choose_refusals(baseline, expected)
@@ -106,7 +107,7 @@ def compare_results(
         if call in expected:
             drawn = _draws_of(baseline, call), candidate.draws.get((route, call), {})
             old = _select_outputs(route, baseline.outputs.get((route, call), expected[call]), outputs)
-            diffs.extend(_compare_call(call, route, old, outputs, criteria, random, unsteady, drawn))
+            diffs.extend(_compare_call(call, route, old, outputs, criteria, comparer, random, unsteady, drawn))
     for (route, call), reason in candidate.refusals.items():
         # What a baseline refuses on the same route is no fault of the candidate.
         if call in expected and (route, call) not in baseline.refusals:
@@ -165,6 +166,7 @@ def _compare_call(
     expected: Mapping[str, Any],
     outputs: Mapping[str, Any],
     criteria: Criteria,
+    comparer: Comparer,
     random: frozenset[tuple[str, str]],
     unsteady: frozenset[tuple[str, str]],
     drawn: tuple[Mapping[str, Any], Mapping[str, Any]],
@@ -175,7 +177,7 @@ def _compare_call(
             side = "the candidate lacks it" if key not in outputs else "the baseline does not have it"
             diffs.append(OutputDiff(where=call, route=route, output=key, equal=False, message=side))
             continue
-        diff = compare_values(
+        diff = comparer.compare(
             expected[key],
             outputs[key],
             where=call,

@@ -35,6 +35,34 @@ def measure_floats(old: np.ndarray, new: np.ndarray) -> Statistics:
     )
 
 
+def has_same_bits(old: np.ndarray, new: np.ndarray) -> bool:
+    """Of two arrays of one dtype and shape; NaNs of one spelling are the same."""
+    bits = f"V{old.dtype.itemsize}" if old.dtype.itemsize not in (1, 2, 4, 8) else f"u{old.dtype.itemsize}"
+    left, right = (np.atleast_1d(np.ascontiguousarray(value)).view(bits) for value in (old, new))
+    return bool(np.array_equal(left, right))
+
+
+def measure_identical(value: np.ndarray) -> Statistics:
+    """What `measure_floats` says of an array and its like, bit for bit, without its passes."""
+    finite = np.isfinite(value)
+    count = int(finite.sum())
+    kept = value.reshape(-1) if count == value.size else value[finite]
+    has_rows = _has_rows(value)
+    top_k = _TOP if has_rows and value.shape[-1] > _TOP else None
+    return Statistics(
+        max_ulp=0,
+        cosine=1.0 if bool((kept != 0).any()) else None,
+        quantiles=(0.0,) * len(_QUANTILES) if count else (),
+        argmax_agreement=1.0 if has_rows else None,
+        argmax_flips=0,
+        first_flip="",
+        top_k=top_k,
+        top_k_agreement=None if top_k is None else 1.0,
+        histogram=((None, count),) if count else (),
+        sample=_draw_sample(kept, kept),
+    )
+
+
 def measure_ulps(old: np.ndarray, new: np.ndarray) -> np.ndarray:
     """Distance in representable numbers, element by element, uint64; 0 and -0 are one number. No NaN may be in it.
 

@@ -7,7 +7,6 @@ TensorFlow cannot run are the exception: `graph.removed_ops` replaces them, and 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -39,7 +38,7 @@ def run(wish: RunRequest) -> None:
     tf.compat.v1.disable_eager_execution()
     model = read_model(wish.path, wish.read.of_original)
     planned = call_files.load_calls(wish.calls, wish.skip)
-    found = result_files.Results(interface=describe_variants(model.variants))
+    found = result_files.Results(interface=describe_variants(model.variants), folder=wish.results)
     for variant in model.variants:
         wanted = [call for call in planned if call.tags == variant.tags]
         if wanted:
@@ -49,8 +48,7 @@ def run(wish: RunRequest) -> None:
     if wish.update_call:
         call = next(call for call in planned if call.id == wish.update_call)
         _run_updates(model, _variant(model, call.tags), call, found, _REPEATS if wish.repeat else 0)
-    os.makedirs(wish.results, exist_ok=True)
-    found.save(wish.results)
+    found.save()
 
 
 def _variant(model: LegacyModel, tags: tuple[str, ...]) -> GraphVariant:
@@ -189,7 +187,7 @@ def _run_variant(
             try:
                 for _ in range(_REPEATS if wish.repeat else 0):
                     answer()
-                found.outputs["", call.id] = answer()
+                found.record_outputs("", call.id, answer())
                 if call.id in wish.draw_calls:
                     found.draws["", call.id] = draw_outputs(answer, wish.draws, wish.draw_seconds)
                 if call.id in wish.gradient_calls:

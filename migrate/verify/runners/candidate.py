@@ -3,7 +3,6 @@ and as a Keras layer."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -41,7 +40,7 @@ def run(wish: RunRequest) -> None:
     if record is None:
         raise ValueError("the model has no migration record")
     planned = call_files.load_calls(wish.calls, wish.skip)
-    found = result_files.Results(interface=describe_migrated(wish.path, record))
+    found = result_files.Results(interface=describe_migrated(wish.path, record), folder=wish.results)
     loaded = LoadedModel(wish.path)
     for tags in dict.fromkeys(call.tags for call in planned):
         wanted = [call for call in planned if call.tags == tags]
@@ -62,8 +61,7 @@ def run(wish: RunRequest) -> None:
         found.variables = loaded.read_variables()
     if wish.update_call:
         _run_updates(loaded, record, planned, wish, found)
-    os.makedirs(wish.results, exist_ok=True)
-    found.save(wish.results)
+    found.save()
 
 
 def _run_route(
@@ -89,7 +87,7 @@ def _run_route(
         try:
             for _ in range(_REPEATS if wish.repeat else 0):
                 answer()
-            found.outputs[route, call.id] = answer()
+            found.record_outputs(route, call.id, answer())
             if call.id in wish.draw_calls:
                 found.draws[route, call.id] = draw_outputs(answer, wish.draws, wish.draw_seconds)
             if route == CALLABLE and call.id in wish.gradient_calls:

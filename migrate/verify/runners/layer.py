@@ -35,9 +35,8 @@ def run_layer(
             _replay(loaded, record, planned, call, training)
             layer = hub.KerasLayer(loaded.object, trainable=True, arguments=keywords or None)
             outputs = layer(positional[0], training=training)
-            found.outputs[LAYER, call.id] = {
-                key: to_value(value) for key, value in name_outputs(piece, outputs).items()
-            }
+            values = {key: to_value(value) for key, value in name_outputs(piece, outputs).items()}
+            found.record_outputs(LAYER, call.id, values)
             answered = True
             _check_parts(loaded, layer, found)
         except Exception as error:  # Keras refuses by any type of exception.

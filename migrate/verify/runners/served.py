@@ -51,7 +51,7 @@ def run_session(
             try:
                 outputs = _run_call(session, variant.signatures[piece["signature_def"]], call)
                 if call.id in chosen:
-                    found.outputs[SESSION, call.id] = outputs
+                    found.record_outputs(SESSION, call.id, outputs)
             except Exception as error:  # A refusal of these inputs, of whatever type, is a result.
                 if call.id in chosen:
                     found.record_failure(SESSION, call.id, error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -62,13 +61,14 @@ def describe(request: DescribeRequest) -> Description:
 def _run(wish: RunRequest, load: Callable[[str], Servable], found: result_files.Results) -> None:
     for path in wish.op_library:
         tf.load_op_library(path)
+    found.folder = wish.results
     planned = call_files.load_calls(wish.calls, wish.skip)
     try:
         loaded: Servable = load(wish.path)
     except Exception as error:  # Loading runs the model's own code, which raises what it likes.
         for call in planned:
             found.refusals[_route(call), call.id] = f"the model does not load: {result_files.first_line(error)}"
-        found.save(_make_folder(wish.results))
+        found.save()
         return
     trains = any(_route(call) == _CALLABLE for call in planned)
     initial = {name: v.read_value() for name, v in loaded.variables.items() if hasattr(v, "assign")} if trains else {}
@@ -83,12 +83,7 @@ def _run(wish: RunRequest, load: Callable[[str], Servable], found: result_files.
         found.variables = {name: to_value(variable.read_value()) for name, variable in loaded.variables.items()}
     if wish.update_call:
         _run_update(loaded, next(call for call in planned if call.id == wish.update_call), initial, found, wish)
-    found.save(_make_folder(wish.results))
-
-
-def _make_folder(path: str) -> str:
-    os.makedirs(path, exist_ok=True)
-    return path
+    found.save()
 
 
 def _route(call: call_files.Call) -> str:
@@ -120,7 +115,7 @@ def _run_call(loaded: Servable, call: call_files.Call, found: result_files.Resul
 
         for _ in range(_REPEATS if wish.repeat else 0):
             answer()
-        found.outputs[route, call.id] = answer()
+        found.record_outputs(route, call.id, answer())
         if call.id in wish.draw_calls:
             found.draws[route, call.id] = draw_outputs(answer, wish.draws, wish.draw_seconds)
         if call.id in wish.gradient_calls:
