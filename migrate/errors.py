@@ -7,6 +7,7 @@
     ├── SourceError             the model is not what it claims to be (exit code 1)
     │   ├── UnknownFormatError      the path holds no model of a format that is read
     │   ├── CorruptModelError       a file of the model is missing, truncated or contradicts another
+    │   ├── UnsafeModelError        it would do more than compute: reach for files, the network, other code
     │   └── MissingValuesError      the checkpoint lacks values that the graph needs
     ├── BlockedError            the model is sound, but today's TensorFlow cannot run it
     │   └── UnrunnableError         TF1 could not run it either: it needs a placeholder that nothing feeds
@@ -63,6 +64,10 @@ class UnknownFormatError(SourceError):
 
 class CorruptModelError(SourceError):
     """A file of the model is missing, truncated, or contradicts another."""
+
+
+class UnsafeModelError(SourceError):
+    """The model would do more than compute: reach for files, the network or other code, or fill the machine."""
 
 
 class MissingValuesError(SourceError):

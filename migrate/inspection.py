@@ -8,7 +8,7 @@ import os
 import tempfile
 from typing import Any
 
-from migrate import detect
+from migrate import detect, scan
 from migrate.model import READABLE, Finding, Format, GraphVariant
 from migrate.options import ReadOptions
 from migrate.outcome import describe_finding
@@ -79,7 +79,9 @@ def inspect_model(source: str | os.PathLike[str], options: ReadOptions | None = 
     Raises:
       SourceNotFoundError: there is nothing at the path.
       CorruptModelError: a file is missing, truncated, or contradicts another.
+      UnsafeModelError: a link leaves the model's folder, or something in it is neither file nor folder.
     """
+    scan.check_files(os.fspath(source))
     found = detect.detect_format(source)
     if found.format not in READABLE:
         version = ""

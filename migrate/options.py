@@ -126,6 +126,7 @@ class MigrateOptions:
       read: what the reader is told.
       rebuild: choices of signature, variants, trainable variables.
       op_library: shared libraries with custom ops, loaded by every process that runs the model.
+      allow_unsafe_ops: names of ops that may reach for files, the network or other code (SECURITY.md).
       tolerance: of the verification.
       limits: for each stage's process.
       seed: of the synthesised inputs.
@@ -141,6 +142,7 @@ class MigrateOptions:
     read: ReadOptions = dataclasses.field(default_factory=ReadOptions)
     rebuild: RebuildOptions = dataclasses.field(default_factory=RebuildOptions)
     op_library: tuple[str, ...] = ()
+    allow_unsafe_ops: tuple[str, ...] = ()
     tolerance: Tolerance = dataclasses.field(default_factory=Tolerance)
     limits: Limits = dataclasses.field(default_factory=Limits)
     seed: int = 0
@@ -221,6 +223,7 @@ class CompareOptions:
       bisect: where an output differs, find the first op that does.
       benchmark: measure speed and memory of both.
       op_library: shared libraries with custom ops.
+      allow_unsafe_ops: names of ops of either side that may reach for files, the network or other code (SECURITY.md).
       limits: for each side's process.
       seed: of the synthesised inputs.
       save_to: folder that receives inputs and answers, so that the run can be repeated; "" keeps nothing.
@@ -242,6 +245,7 @@ class CompareOptions:
     bisect: bool = False
     benchmark: bool = False
     op_library: tuple[str, ...] = ()
+    allow_unsafe_ops: tuple[str, ...] = ()
     limits: Limits = dataclasses.field(default_factory=Limits)
     seed: int = 0
     save_to: str = ""

@@ -15,7 +15,7 @@ import tempfile
 import time
 from typing import Any
 
-from migrate import detect, errors, isolation
+from migrate import detect, errors, isolation, scan
 from migrate.model import READABLE, Finding, Format
 from migrate.options import MigrateOptions, ReadOptions, RebuildOptions
 from migrate.outcome import Outcome, Status
@@ -33,8 +33,8 @@ class BuildRequest:
       source: folder of the legacy model.
       staged: folder that receives the migrated model.
       work: scratch folder, which receives the stage that was entered and the planned calls.
-      read, rebuild, op_library, seed, target_tensorflow, weights, check_weights, dump_graphs: as in MigrateOptions;
-        paths are absolute.
+      read, rebuild, op_library, allow_unsafe_ops, seed, target_tensorflow, weights, check_weights, dump_graphs: as in
+        MigrateOptions; paths are absolute.
       verify: whether calls are planned.
     """
 
@@ -44,6 +44,7 @@ class BuildRequest:
     read: ReadOptions
     rebuild: RebuildOptions
     op_library: tuple[str, ...] = ()
+    allow_unsafe_ops: tuple[str, ...] = ()
     verify: bool = True
     seed: int = 0
     target_tensorflow: str = ""
@@ -127,6 +128,8 @@ def migrate_model(
 
 
 def _migrate(source: str, dest: str, options: MigrateOptions, progress: _Progress) -> tuple[Status, str]:
+    # Before a file of it is opened: a pipe would never end, a link may lead anywhere.
+    scan.check_files(source)
     found = detect.detect_format(source)
     progress.format = found.format.value
     if found.format is Format.TF2_SAVED_MODEL:
@@ -187,6 +190,7 @@ def _build(source: str, staged: str, work: str, options: MigrateOptions, progres
         read=options.reading,
         rebuild=options.rebuild,
         op_library=options.op_library,
+        allow_unsafe_ops=options.allow_unsafe_ops,
         verify=options.verify != "none",
         seed=options.seed,
         target_tensorflow=options.target_tensorflow,
@@ -221,9 +225,11 @@ def build(request: BuildRequest) -> Built:
         with open(os.path.join(request.work, _STAGE_FILE), "w", encoding="utf-8") as file:
             file.write(stage)
 
+    enter("read")
+    # Before anything of the model runs, and before any part of it is believed.
+    scan.check_model(request.source, request.allow_unsafe_ops)
     for path in request.op_library:
         _load_op_library(path)
-    enter("read")
     scratch = os.path.join(request.work, _SCRATCH)
     os.makedirs(scratch, exist_ok=True)
     model = readers.read_model(request.source, request.read, scratch)
@@ -244,6 +250,7 @@ def build(request: BuildRequest) -> Built:
         model, rebuilt, request.rebuild, digest, tf.__version__, findings, written.oldest
     )
     record["options"]["read"] = request.read.to_json()
+    record["options"]["allow_unsafe_ops"] = list(request.allow_unsafe_ops)
     record["options"]["op_library"] = [os.path.basename(path) for path in request.op_library]
     provenance.write_record(request.staged, record)
     extras = Extras()

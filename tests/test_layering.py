@@ -20,6 +20,7 @@ ORDER = (
     "migrate.checkpoint",
     "migrate.detect",
     "migrate.isolation",
+    "migrate.scan",
     "migrate.verdict",  # plain values, which outcomes carry
     "migrate.outcome",
     "migrate.report",

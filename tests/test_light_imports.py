@@ -20,7 +20,7 @@ def _run(code):
     "module",
     [
         "migrate", "migrate.errors", "migrate.wire", "migrate.model", "migrate.detect", "migrate.options",
-        "migrate.outcome", "migrate.inspection", "migrate.isolation", "migrate.report", "migrate.zoo",
+        "migrate.outcome", "migrate.inspection", "migrate.isolation", "migrate.scan", "migrate.report", "migrate.zoo",
         "migrate.pipeline", "migrate.verify.judging.values", "migrate.arrays", "migrate.verify.pair",
         "migrate.write.staging", "migrate.rebuild.plan", "migrate.cli.program", "migrate.cli.inspect",
         "migrate.cli.model", "migrate.cli.zoo", "migrate.checkpoint.tensors", "migrate.schema.ops",

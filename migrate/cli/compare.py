@@ -48,6 +48,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("bisect", False, "Where an output differs, find the first op that does.")
     flags.DEFINE_bool("benchmark", False, "Measure speed and memory of both.")
     flags.DEFINE_multi_string("op_library", [], "Shared library with custom ops; may be given several times.")
+    program.define_safety_flags()
     flags.DEFINE_float("timeout", None, "Seconds that each side may take.", lower_bound=0)
     flags.DEFINE_float("memory_limit_gb", None, "Gigabytes that each side may allocate.", lower_bound=0)
     flags.DEFINE_integer("seed", 0, "Seed of the synthesised inputs.")
@@ -76,6 +77,7 @@ def main() -> int:
         bisect=values.bisect,
         benchmark=values.benchmark,
         op_library=tuple(values.op_library),
+        allow_unsafe_ops=program.parse_unsafe_ops(),
         limits=Limits(timeout=values.timeout, memory_limit=int(memory * 2**30) if memory else None),
         seed=values.seed,
         save_to=reports.find_folder(values.report) if values.report else "",

@@ -58,6 +58,20 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
         sys.exit(USAGE)
 
 
+def define_safety_flags() -> None:
+    """Flags of all commands that run models."""
+    flags.DEFINE_list(
+        "allow_unsafe_ops",
+        [],
+        "Ops that may reach for files, the network or other code, in models that you trust (see SECURITY.md).",
+    )
+
+
+def parse_unsafe_ops() -> tuple[str, ...]:
+    """The ops that --allow_unsafe_ops names."""
+    return tuple(name for name in flags.FLAGS.allow_unsafe_ops if name)
+
+
 def define_reading_flags(prefix: str = "") -> None:
     """Flags that say what a source does not; `prefix` where a command has flags of these names already."""
     flags.DEFINE_list(
@@ -114,6 +128,7 @@ def define_migration_flags(timeout: float | None = None) -> None:
     flags.DEFINE_bool("partial", False, "Leave out signatures that cannot be migrated instead of blocking the model.")
     flags.DEFINE_string("target_tensorflow", "", "Block models that TensorFlow of this version (2.8, say) cannot load.")
     flags.DEFINE_multi_string("op_library", [], "Shared library with custom ops; may be given several times.")
+    define_safety_flags()
     flags.DEFINE_float("timeout", timeout, "Seconds that each stage of a model may take.", lower_bound=0)
     flags.DEFINE_float("memory_limit_gb", None, "Gigabytes that each stage of a model may allocate.", lower_bound=0)
     flags.DEFINE_float("rtol", Tolerance().relative, "Relative tolerance of floats.")
@@ -139,6 +154,7 @@ def parse_migration_flags() -> MigrateOptions:
         op_library=tuple(values.op_library),
         weights=values.weights,
         check_weights=values.check_weights,
+        allow_unsafe_ops=parse_unsafe_ops(),
         target_tensorflow=values.target_tensorflow,
         tolerance=Tolerance(relative=values.rtol, absolute=values.atol),
         limits=Limits(timeout=values.timeout, memory_limit=int(memory * 2**30) if memory else None),

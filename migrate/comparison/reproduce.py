@@ -38,6 +38,8 @@ def spell_command(baseline: str, candidate: str, options: CompareOptions) -> str
             flags.append(f"--{name}={getattr(options, name):g}")
     flags += [f"--{name}" for name in ("bisect", "benchmark") if getattr(options, name)]
     flags += [f"--op_library={path}" for path in options.op_library]
+    if options.allow_unsafe_ops:
+        flags.append(f"--allow_unsafe_ops={','.join(options.allow_unsafe_ops)}")
     if options.limits.timeout is not None:
         flags.append(f"--timeout={options.limits.timeout:g}")
     return shlex.join(["migrate-compare", *flags])

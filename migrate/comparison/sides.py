@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from migrate import detect, errors, isolation
+from migrate import detect, errors, isolation, scan
 from migrate.inputs import recorded
 from migrate.model import Format
 from migrate.options import CompareOptions, ReadOptions
+from migrate.scan import job as scan_job
 from migrate.verify.runners.request import DESCRIBE, DescribeRequest
 from migrate.verify.runners.side import KERAS, MIGRATED, ORIGINALS, SERVING
 from migrate.write import provenance
@@ -53,8 +54,10 @@ def find_subject(path: str | os.PathLike[str]) -> Subject:
       SourceNotFoundError: there is nothing at the path.
       UnknownFormatError: it is of a kind that cannot be compared.
       CorruptModelError: the file is damaged.
+      UnsafeModelError: what lies in its folder is no model.
     """
     path = os.path.abspath(path)
+    scan.check_files(path)
     if os.path.isfile(path) and path.endswith(".npz"):
         return Subject(path=path, kind=RECORDED, format="recorded", recording=recorded.load_recording(path))
     found = detect.detect_format(path)
@@ -93,9 +96,13 @@ def explore_subject(subject: Subject, name: str, work: str, options: CompareOpti
       options: level, limits, custom ops.
 
     Raises:
-      SourceError: Keras cannot load the file.
+      SourceError: Keras cannot load the file, or the scan refuses the model.
       JobError: loading crashed or hung.
     """
+    where = f"{name} {subject.path}"
+    if subject.kind != RECORDED:
+        check = scan_job.CheckRequest(path=subject.path, allowed=options.allow_unsafe_ops)
+        isolation.run_job(scan_job.CHECK, check, limits=options.limits, where=where)
     is_deep = options.level in ("training", "gradients")
     if subject.kind != KERAS and not (subject.kind == SERVING and is_deep):
         return subject
@@ -107,5 +114,5 @@ def explore_subject(subject: Subject, name: str, work: str, options: CompareOpti
         op_library=options.op_library,
         read=subject.read,
     )
-    told = isolation.run_job(DESCRIBE, request, limits=options.limits, where=f"{name} {subject.path}").value
+    told = isolation.run_job(DESCRIBE, request, limits=options.limits, where=where).value
     return dataclasses.replace(subject, graph=graph, training=told.training if is_deep else "")

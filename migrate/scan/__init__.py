@@ -1,0 +1,5 @@
+"""Looks through a model from a stranger before anything of it runs: a graph is a program. Loads no TensorFlow."""
+
+from migrate.scan.models import check_files, check_model, scan_model
+
+__all__ = ["check_files", "check_model", "scan_model"]

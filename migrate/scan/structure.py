@@ -1,0 +1,147 @@
+"""What makes a graph no graph: names that are double or lead nowhere, circles, functions that never end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from migrate.scan.graphs import MetaGraph, Scope, find_functions, split_name
+
+# tensorflow/core/graph/graph_constructor.cc: IsValidNodeName; internal names start with "_".
+_NODE_NAME = re.compile(r"[A-Za-z0-9._][A-Za-z0-9_.\\/>-]*\Z")
+# The one edge that may lead back: a loop's next iteration.
+_BACK_EDGES = frozenset({"NextIteration", "RefNextIteration"})
+MAX_CALL_DEPTH = 100
+MAX_INLINED_NODES = 2_000_000
+_SHOWN = 5
+
+
+def find_invalid(meta_graph: MetaGraph) -> Iterator[tuple[str, str]]:
+    """Yields (where, what is wrong)."""
+    for name in meta_graph.doubled[:_SHOWN]:
+        yield f"function {name!r} (tags {meta_graph.label})", "several functions have this name"
+    for scope in meta_graph.scopes():
+        yield from _find_bad_names(scope)
+        yield from _find_lost_inputs(scope)
+        yield from _find_circle(scope)
+    yield from _find_endless_calls(meta_graph)
+
+
+def _find_bad_names(scope: Scope) -> Iterator[tuple[str, str]]:
+    if len(scope.by_name) < len(scope.nodes) or not scope.by_name.keys().isdisjoint(scope.arguments):
+        seen = set(scope.arguments)
+        for node in scope.nodes:
+            if node.name in seen:
+                yield scope.describe(node.name), "two nodes have this name"
+                break
+            seen.add(node.name)
+    for name in scope.by_name:
+        if not _NODE_NAME.match(name):
+            yield scope.describe(name), "this is no name of a node"
+            break
+
+
+def _find_lost_inputs(scope: Scope) -> Iterator[tuple[str, str]]:
+    known = scope.by_name.keys() | set(scope.arguments)
+    found = 0
+    for node in scope.nodes:
+        for text in node.input:
+            if split_name(text) not in known:
+                yield scope.describe(node.name), f"its input {text!r} is not in the graph"
+                found += 1
+                break
+        if found == _SHOWN:
+            return
+    for text in scope.returns:
+        if split_name(text) not in known:
+            yield scope.describe(text), "the function returns it, but it is not in its body"
+            return
+
+
+def _find_circle(scope: Scope) -> Iterator[tuple[str, str]]:
+    """Takes away what has all its inputs until nothing is left, or a circle and what hangs on it."""
+    order = sort_nodes(scope)
+    if len(order) == len(scope.by_name):
+        return
+    left = set(scope.by_name) - set(order)
+    # Walking back from anywhere in what is left ends in the circle.
+    path: dict[str, None] = {}
+    name = min(left)
+    while name not in path:
+        path[name] = None
+        name = next(text for text in _forward_inputs(scope, name) if text in left)
+    steps = list(path)
+    circle = steps[steps.index(name) :][::-1]
+    shown = " -> ".join([*circle[:_SHOWN], *(["..."] if len(circle) > _SHOWN else []), circle[0]])
+    yield scope.describe(circle[0]), f"the graph has a circle: {shown}"
+
+
+def sort_nodes(scope: Scope) -> list[str]:
+    """Names in an order in which inputs come first; nodes on a circle and behind it are left out."""
+    missing: dict[str, int] = {}
+    consumers: dict[str, list[str]] = {}
+    for name in scope.by_name:
+        wanted = _forward_inputs(scope, name)
+        missing[name] = len(wanted)
+        for text in wanted:
+            consumers.setdefault(text, []).append(name)
+    ready = [name for name, count in missing.items() if not count]
+    order: list[str] = []
+    while ready:
+        name = ready.pop()
+        order.append(name)
+        for consumer in consumers.get(name, ()):
+            missing[consumer] -= 1
+            if not missing[consumer]:
+                ready.append(consumer)
+    return order
+
+
+def _forward_inputs(scope: Scope, name: str) -> set[str]:
+    """The nodes that a node needs, but for the back edge of a loop."""
+    inputs = {split_name(text) for text in scope.by_name[name].input}
+    return {text for text in inputs if text in scope.by_name and scope.by_name[text].op not in _BACK_EDGES}
+
+
+def _find_endless_calls(meta_graph: MetaGraph) -> Iterator[tuple[str, str]]:
+    """Functions that call themselves, and calls within calls whose bodies would fill the memory."""
+    calls: Mapping[str, list[str]] = {
+        name: [called for node in scope.nodes for called in find_functions(node, meta_graph.functions)]
+        for name, scope in meta_graph.functions.items()
+    }
+    depth: dict[str, int] = {}
+    size: dict[str, int] = {}
+    for root in calls:
+        # An explicit stack: a chain of calls may be deeper than Python's own.
+        path: list[str] = []
+        on_path: set[str] = set()
+        pending: list[tuple[str, bool]] = [(root, False)]
+        while pending:
+            name, is_left = pending.pop()
+            if is_left:
+                path.pop()
+                on_path.discard(name)
+                depth[name] = 1 + max((depth[called] for called in calls[name]), default=0)
+                size[name] = len(meta_graph.functions[name].nodes) + sum(size[called] for called in calls[name])
+                continue
+            if name in on_path:
+                circle = path[path.index(name) :]
+                shown = " -> ".join([*circle[:_SHOWN], *(["..."] if len(circle) > _SHOWN else []), name])
+                yield f"function {name!r} (tags {meta_graph.label})", f"it calls itself: {shown}"
+                return
+            if name in depth:
+                continue
+            path.append(name)
+            on_path.add(name)
+            pending.append((name, True))
+            pending.extend((called, False) for called in dict.fromkeys(calls[name]))
+    where = f"tags {meta_graph.label}"
+    if max(depth.values(), default=0) > MAX_CALL_DEPTH:
+        yield where, f"functions call functions {max(depth.values())} deep; {MAX_CALL_DEPTH} is the limit"
+        return
+    inlined = sum(
+        size[called] for node in meta_graph.graph.nodes for called in find_functions(node, meta_graph.functions)
+    )
+    largest = max([inlined, *size.values()], default=0)
+    if largest > MAX_INLINED_NODES:
+        yield where, f"with its calls written out the graph has {largest:,} nodes; {MAX_INLINED_NODES:,} is the limit"
