@@ -262,7 +262,8 @@ def judge(
     """The verdict: one difference or problem fails; strict fails on anything that was not compared, too.
 
     Losses and updates alone do not prove a model whose outputs were never compared, nor does a batch of no rows, nor
-    its interface, unless the interface is all that was asked for.
+    its interface, unless the interface is all that was asked for. Who asks for gradients and gets none has nothing
+    compared, whatever the outputs say.
     """
     proofs = [
         diff
@@ -273,7 +274,7 @@ def judge(
     ]
     if problems or any(not diff.equal for diff in diffs) or (strict and diffs and not_compared):
         verdict = Verdict.FAIL
-    elif proofs:
+    elif proofs and (level != GRADIENTS or any(diff.level == GRADIENTS for diff in diffs)):
         verdict = Verdict.PASS
     else:
         verdict = Verdict.NOTHING_COMPARED

@@ -1,19 +1,22 @@
 """What a call of a TF1 graph computes before or after a write, as it happens: a metric's value beside its update.
 
-`write_order` settles such races in a graph that is rebuilt; here they are only found, in the graph as it is.
+`write_order` settles such races in a graph that is rebuilt; here they are found in the graph as it is, and a copy of it
+can be made in which every read comes first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from migrate import tensorflow_private
+from migrate.graph import effects, function_library, references
 from migrate.graph import index as graph_index
 
-_VARIABLES = ("VarHandleOp", "VariableV2", "Variable")
-_READS = ("ReadVariableOp", "ResourceGather", "ResourceGatherNd")
-# They take a variable and neither read nor write its value.
-_LOOKS = ("VarIsInitializedOp", "VariableShape", "IsVariableInitialized", "RefSwitch", "RefEnter", "RefIdentity")
+# They hand a handle or reference on: into a branch, into a loop, under another name.
+_PASSING = frozenset({"Identity", "Switch", "Merge", "Enter", "Exit", "NextIteration", *references.FORWARDING})
+# They take a variable or table and neither read nor write its value.
+_LOOKS = frozenset({"VarIsInitializedOp", "VariableShape", "IsVariableInitialized", "LookupTableSizeV2"})
+_READS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "LookupTableFindV2", "LookupTableFind"})
 
 
 def find_racing_outputs(index: graph_index.GraphIndex, outputs: Mapping[str, Sequence[str]]) -> set[str]:
@@ -23,29 +26,81 @@ def find_racing_outputs(index: graph_index.GraphIndex, outputs: Mapping[str, Seq
       index: the graph.
       outputs: key -> tensor names, fetched together.
     """
-    everything = index.ancestors([name for names in outputs.values() for name in names])
-    readers: dict[str, set[str]] = {}
-    writers: dict[str, set[str]] = {}
-    for name in everything:
-        for position, ref in enumerate(index.inputs(name)):
-            source = index.nodes.get(ref.node)
-            if source is None or ref.is_control or source.op not in _VARIABLES:
+    racing = {reader for reader, _ in find_races(index, [name for names in outputs.values() for name in names])}
+    return {key for key, names in outputs.items() if racing & index.ancestors(names)} if racing else set()
+
+
+def find_races(index: graph_index.GraphIndex, tensors: Sequence[str]) -> list[tuple[str, str]]:
+    """(reader, writer) of one variable or table, in no stated order, of a call that fetches `tensors`."""
+    everything = index.ancestors(tensors)
+    writing = _find_writing_functions(index)
+    readers: dict[str, list[str]] = {}
+    writers: dict[str, list[str]] = {}
+    for node in index.graph_def.node:
+        if node.name not in everything or node.op in _PASSING - {"Identity"} or node.op in _LOOKS:
+            continue
+        for position, ref in enumerate(index.inputs(node.name)):
+            state = None if ref.is_control else effects.find_state_node(index, ref)
+            if state is None or (node.op == "Identity" and not _is_reference(index, ref)):
                 continue
-            kinds = writers if _writes(index.nodes[name].op, position, source.op) else readers
-            if index.nodes[name].op not in _LOOKS:
-                kinds.setdefault(ref.node, set()).add(name)
-    racing = {
-        reader
-        for variable, names in writers.items()
-        for reader in readers.get(variable, ())
-        if any(reader not in index.ancestors([w]) and w not in index.ancestors([reader]) for w in names)
-    }
-    return {key for key, names in outputs.items() if racing & index.ancestors(names)}
+            kinds = writers if _writes(index, node, position, ref, writing) else readers
+            kinds.setdefault(state, []).append(node.name)
+    return [
+        (reader, writer)
+        for state, names in writers.items()
+        for writer in names
+        for reader in readers.get(state, ())
+        if reader not in index.ancestors([writer]) and writer not in index.ancestors([reader])
+    ]
 
 
-def _writes(op: str, position: int, variable: str) -> bool:
-    """Whether an op writes what it takes there: of resources all do but the reads, of references who asks for one."""
-    if variable == "VarHandleOp":
-        return op not in _READS
-    op_def = tensorflow_private.find_op_def(op)
-    return op_def is not None and position < len(op_def.input_arg) and bool(op_def.input_arg[position].is_ref)
+def order_reads_first(graph_def: Any, tensors: Sequence[str]) -> Any:
+    """A copy of the graph in which each read that races with a write of a call of `tensors` comes before it."""
+    result = type(graph_def)()
+    result.CopyFrom(graph_def)
+    nodes = {node.name: node for node in result.node}
+    for reader, writer in find_races(graph_index.GraphIndex(graph_def), tensors):
+        # An edge may have ordered the pair the other way by now.
+        if writer not in graph_index.GraphIndex(result).ancestors([reader]):
+            nodes[writer].input.append(f"^{reader}")
+    return result
+
+
+def _is_reference(index: graph_index.GraphIndex, ref: graph_index.TensorRef) -> bool:
+    dtypes = graph_index.output_dtypes(index.nodes[ref.node])
+    return ref.index < len(dtypes) and graph_index.is_ref(dtypes[ref.index])
+
+
+def _writes(
+    index: graph_index.GraphIndex, node: Any, position: int, ref: graph_index.TensorRef, writing: set[str]
+) -> bool:
+    """Whether an op writes what it takes there: of references who asks for one; of resources all that do not just read,
+    and calls, loops and branches whose functions write something."""
+    if _is_reference(index, ref):
+        return bool(references.takes_reference(node, position))
+    called = [function.name for function in function_library.iterate_references(node)]
+    if called or node.op in {function.signature.name for function in index.graph_def.library.function}:
+        return bool(writing & {*called, node.op})
+    return node.op not in _READS and effects.has_effect(node.op)
+
+
+def _find_writing_functions(index: graph_index.GraphIndex) -> set[str]:
+    """Library functions in which some op takes a resource and changes it, themselves or in what they call."""
+    functions = {function.signature.name: function for function in index.graph_def.library.function}
+    found: set[str] = set()
+    grown = True
+    while grown:
+        before = len(found)
+        for name, function in functions.items():
+            for node in function.node_def if name not in found else ():
+                called = {reference.name for reference in function_library.iterate_references(node)} | {node.op}
+                changes = node.op not in functions and node.op not in _READS and _changes_resource(node.op)
+                if changes or called & found:
+                    found.add(name)
+                    break
+        grown = len(found) > before
+    return found
+
+
+def _changes_resource(op: str) -> bool:
+    return effects.has_effect(op) and ("Variable" in op or "Resource" in op or "LookupTable" in op)

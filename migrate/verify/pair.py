@@ -10,9 +10,9 @@ from migrate.options import Limits
 from migrate.verdict import EMPTY_BATCH, INTERFACE, Coverage, Verification
 from migrate.verify.judging.interface import compare_interfaces
 from migrate.verify.judging.job import JUDGE, SEARCH_RANDOM, Answers, JudgeRequest, RandomRequest
-from migrate.verify.judging.judgement import Criteria, calls_of, compare_results, find_random
+from migrate.verify.judging.judgement import UPDATE, Criteria, calls_of, compare_results, find_random, find_shared
 from migrate.verify.results import Results
-from migrate.verify.runners.side import Side, run_side
+from migrate.verify.runners.side import MIGRATED, Side, run_side
 
 _LARGE = 2**25
 
@@ -43,12 +43,16 @@ def compare_pair(
 ) -> tuple[Verification, Results, Results]:
     """Runs what is not known yet and judges it.
 
-    Only a difference makes it worth asking whether the baseline agrees with itself. Each call is then made again and
-    again, since a seeded generator starts every session alike; what differs is drawn many times on both sides.
+    Random calls are made with the same random numbers on both sides where both hold the same generators, and then
+    compared exactly. What cannot be shared is asked of the baseline again and again, since a seeded generator starts
+    every session alike; what differs is drawn many times on both sides. An output that TF1 left to a race is compared
+    by value, with the read first too, unless the baseline is seen to differ from itself.
 
     Raises:
       JobError: a side crashed or hung.
     """
+    if pair.random and isinstance(pair.candidate, Side) and isinstance(pair.baseline, Side):
+        pair = dataclasses.replace(pair, baseline=_ask(pair.baseline, share=pair.candidate.kind == MIGRATED))
     try:
         baseline = run_side(pair.baseline, limits)
     except isolation.JobError as error:
@@ -57,50 +61,79 @@ def compare_pair(
         # Some kernels of old die of a batch without rows: that is nothing that a candidate must do, too.
         pair = dataclasses.replace(pair, baseline=_skip_empty(pair.baseline), candidate=_skip_empty(pair.candidate))
         baseline = run_side(pair.baseline, limits)
+    if isinstance(pair.candidate, Side) and baseline.shared:
+        pair = dataclasses.replace(pair, candidate=_ask(pair.candidate, generators=baseline.generators))
     candidate = run_side(pair.candidate, limits)
     signatures = pair.interface or (baseline.interface, candidate.interface)
     # Agreeing lines of an interface say nothing in the record of a whole zoo.
     parts = compare_interfaces(*signatures)
     interface = [diff for diff in parts if not diff.equal]
     met = Coverage(name="interface", level=INTERFACE, reached=len(parts) - len(interface), total=len(parts))
+    shared = find_shared(baseline, candidate)
+    known = frozenset(place for place in calls_of(baseline, pair.random) if place[0] in shared)
 
     draws: tuple[str, str] = ("", "")
 
-    def judge(random: Places, unsteady: Places) -> Verification:
+    def judge(
+        random: Places = frozenset(), unsteady: Places = frozenset(), ordered: Results | None = None
+    ) -> Verification:
         if _is_large(baseline, candidate):
             request = JudgeRequest(
                 baseline=_answers(baseline, draws[0]),
                 candidate=_answers(candidate, draws[1]),
                 criteria=criteria,
-                random=tuple(sorted(random)),
+                random=tuple(sorted(known | random)),
                 unsteady=tuple(sorted(unsteady)),
                 interface=tuple(interface),
                 level=level,
+                ordered=_answers(ordered) if ordered is not None else None,
             )
             found = isolation.run_job(JUDGE, request, limits=limits, where="judgement").value
         else:
             found = compare_results(
-                baseline, candidate, criteria, random=random, unsteady=unsteady, interface=interface, level=level
+                baseline,
+                candidate,
+                criteria,
+                random=known | random,
+                unsteady=unsteady,
+                interface=interface,
+                level=level,
+                ordered=ordered,
             )
         return dataclasses.replace(found, coverage=(met, *found.coverage))
 
-    verification = judge(frozenset(), frozenset())
-    if all(diff.equal for diff in verification.diffs) or not (pair.random or pair.racy):
+    verification = judge()
+    ordered = None
+    if _differ(verification, frozenset(calls_of(baseline, pair.racy))) and isinstance(pair.baseline, Side):
+        folder = f"{pair.baseline.request.results}_ordered"
+        ordered = run_side(_change(pair.baseline, reads_first=True, results=folder), limits)
+        verification = judge(ordered=ordered)
+    suspects = frozenset(calls_of(baseline, (*pair.random, *pair.racy))) - known
+    is_unsteady = not shared and any(diff.where == UPDATE for diff in verification.diffs if not diff.equal)
+    if not _differ(verification, suspects) and not (pair.random and is_unsteady):
         return verification, baseline, candidate
-    random, baseline.unsteady = _find_random(pair.baseline, baseline, pair.random, criteria, limits)
-    if random and isinstance(pair.baseline, Side) and isinstance(pair.candidate, Side):
-        calls = tuple(sorted({call for call, _ in random}))
+    random, baseline.unsteady = _find_random(pair.baseline, baseline, (*pair.random, *pair.racy), criteria, limits)
+    drawn = random & frozenset(calls_of(baseline, pair.random))
+    if drawn and isinstance(pair.baseline, Side) and isinstance(pair.candidate, Side):
+        calls = tuple(sorted({call for call, _ in drawn}))
         draws = (f"{pair.baseline.request.results}_draws", f"{pair.candidate.request.results}_draws")
         for side, results, folder in zip((pair.baseline, pair.candidate), (baseline, candidate), draws, strict=True):
             results.draws = run_side(_change(side, draw_calls=calls, results=folder), limits).draws
-    loose = random | frozenset(calls_of(baseline, pair.racy))
-    verification = judge(loose, frozenset())
-    suspects = frozenset(calls_of(candidate, pair.random)) - loose
-    if any((diff.where, diff.output) in suspects for diff in verification.diffs if not diff.equal):
+    verification = judge(random, ordered=ordered)
+    suspects = frozenset(calls_of(candidate, pair.random)) - random - known
+    if _differ(verification, suspects):
         # Only the message gains by it: a steady output that became random differs anyway.
         unsteady, _ = _find_random(pair.candidate, candidate, pair.random, criteria, limits)
-        verification = judge(loose, unsteady - random)
+        verification = judge(random, unsteady - random, ordered)
     return verification, baseline, candidate
+
+
+def _differ(verification: Verification, places: Places) -> bool:
+    return any((diff.where, diff.output) in places for diff in verification.diffs if not diff.equal)
+
+
+def _ask(side: Side, **changes: Any) -> Side:
+    return dataclasses.replace(side, request=dataclasses.replace(side.request, **changes))
 
 
 def _find_random(
@@ -137,5 +170,12 @@ def _skip_empty(side: Side | Results) -> Side | Results:
 
 
 def _change(side: Side, **changes: Any) -> Side:
-    plain: dict[str, Any] = {"losses": False, "variables": False, "update_call": "", "gradient_calls": ()}
-    return dataclasses.replace(side, request=dataclasses.replace(side.request, **(plain | changes)))
+    plain: dict[str, Any] = {
+        "losses": False,
+        "variables": False,
+        "update_call": "",
+        "gradient_calls": (),
+        "share": False,
+        "generators": {},
+    }
+    return _ask(side, **(plain | changes))

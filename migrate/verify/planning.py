@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from migrate.graph import randomness
+from migrate.graph import races, randomness
 from migrate.inputs.calls import Call
 from migrate.inputs.cases import Case
 from migrate.inputs.preview import preview_calls
@@ -59,13 +59,14 @@ def plan_extras(rebuilt: Rebuilt, calls: Sequence[Call]) -> Extras:
 
 def find_racy_outputs(rebuilt: Rebuilt) -> list[tuple[str, str]]:
     """(tags/signature, output key) of outputs that TF1 computed before or after a write, as it happened."""
-    return [
-        (f"{mode.variant.label}/{piece.plan.key}", key)
-        for piece in rebuilt.pieces
-        for mode in piece.plan.variant_modes
-        for key, tensor in mode.variant.signatures[piece.plan.key].outputs.items()
-        if piece.racy & set(tensor.tensor_names)
-    ]
+    found: list[tuple[str, str]] = []
+    for piece in rebuilt.pieces:
+        for mode in piece.plan.variant_modes if piece.racy else ():
+            outputs = mode.variant.signatures[piece.plan.key].outputs
+            names = {key: tensor.tensor_names for key, tensor in outputs.items()}
+            racing = races.find_racing_outputs(rebuilt.graphs[mode.variant.tags].index, names)
+            found.extend((f"{mode.variant.label}/{piece.plan.key}", key) for key in sorted(racing))
+    return found
 
 
 def find_random_outputs(rebuilt: Rebuilt) -> list[tuple[str, str]]:

@@ -29,7 +29,11 @@ class Results:
       unmoved: names of variables that this call left as they were.
       unsteady: names of variables that it leaves otherwise each time, as far as it was made several times.
       trainable: names of the trainable variables, None where they cannot be told.
-      gradients: call id -> "d output / d source" -> dense array; zeros where there is no path.
+      gradients: (route, call id) -> "d output / d source" -> dense array; zeros where there is no path.
+      shared: as outputs, of random calls, with random numbers that both sides share.
+      shared_updates: as `updates`, of a random training call, likewise.
+      generators: call id -> name of each random op that it may run -> op.
+      fixed_seeds: names of random ops with a seed of their own.
       draws: (route, call id) -> output key -> [repeats, components], as `draws.reduce_draw` makes them.
       interface: signatures as `signature_defs` describes them.
       notes: anything else that went wrong, one line each.
@@ -46,7 +50,11 @@ class Results:
     unmoved: list[str] = dataclasses.field(default_factory=list)
     unsteady: list[str] = dataclasses.field(default_factory=list)
     trainable: list[str] | None = None
-    gradients: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    gradients: dict[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
+    shared: dict[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
+    shared_updates: dict[str, Any] | None = None
+    generators: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
+    fixed_seeds: list[str] = dataclasses.field(default_factory=list)
     draws: dict[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
     interface: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
@@ -59,6 +67,11 @@ class Results:
         """What a call answered. With a folder, the values do not stay in memory, and equal ones are written once."""
         kept = self._open_spool(self.folder).keep if self.folder else _pass
         self.outputs[route, call] = {key: kept(value) for key, value in outputs.items()}
+
+    def record_shared(self, route: str, call: str, outputs: Mapping[str, Any]) -> None:
+        """As `record_outputs`, of a random call in which both sides draw the same numbers."""
+        kept = self._open_spool(self.folder).keep if self.folder else _pass
+        self.shared[route, call] = {key: kept(value) for key, value in outputs.items()}
 
     def _open_spool(self, folder: str) -> spool.Spool:
         if self._spool is None:
@@ -91,10 +104,12 @@ class Results:
         values: dict[str, Any] = {}
         outputs = _list_nested("output", self.outputs, values)
         draws = _list_nested("draw", self.draws, values)
-        gradients = _list_nested("gradient", {("", call): found for call, found in self.gradients.items()}, values)
+        gradients = _list_nested("gradient", self.gradients, values)
+        shared = _list_nested("shared", self.shared, values)
         values |= {f"loss|{i}": value for i, value in enumerate(self.losses or ())}
         values |= {f"variable|{name}": value for name, value in (self.variables or {}).items()}
         values |= {f"update|{name}": value for name, value in (self.updates or {}).items()}
+        values |= {f"shared_update|{name}": value for name, value in (self.shared_updates or {}).items()}
         opened = self._open_spool(folder)
         records = {name: opened.keep(value).record for name, value in values.items()}
         opened.close()
@@ -103,6 +118,10 @@ class Results:
             "outputs": outputs,
             "draws": draws,
             "gradients": gradients,
+            "shared": shared,
+            "generators": self.generators,
+            "fixed_seeds": self.fixed_seeds,
+            "shared_updates": None if self.shared_updates is None else list(self.shared_updates),
             "refusals": [[route, call, text] for (route, call), text in self.refusals.items()],
             "losses": None if self.losses is None else len(self.losses),
             "variables": None if self.variables is None else list(self.variables),
@@ -127,9 +146,13 @@ class Results:
         return cls(
             outputs=_read_nested("output", status["outputs"], values),
             draws=_read_nested("draw", status["draws"], values),
-            gradients={
-                call: found for (_, call), found in _read_nested("gradient", status["gradients"], values).items()
-            },
+            gradients=_read_nested("gradient", status["gradients"], values),
+            shared=_read_nested("shared", status["shared"], values),
+            generators=status["generators"],
+            fixed_seeds=status["fixed_seeds"],
+            shared_updates=None
+            if status["shared_updates"] is None
+            else {name: values[f"shared_update|{name}"] for name in status["shared_updates"]},
             refusals={(route, call): text for route, call, text in status["refusals"]},
             losses=None if status["losses"] is None else [values[f"loss|{i}"] for i in range(status["losses"])],
             variables=None

@@ -47,6 +47,7 @@ class JudgeRequest:
     unsteady: tuple[Place, ...] = ()
     interface: tuple[OutputDiff, ...] = ()
     level: str = TRAINING
+    ordered: Answers | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,7 @@ def judge(request: JudgeRequest) -> Verification:
         unsteady=frozenset(request.unsteady),
         interface=request.interface,
         level=request.level,
+        ordered=request.ordered.load() if request.ordered is not None else None,
     )
 
 

@@ -14,6 +14,7 @@ from migrate.verdict import (
     INFERENCE,
     PARTIAL_ROUTES,
     TRAINING,
+    Coverage,
     OutputDiff,
     Verification,
     judge,
@@ -77,6 +78,7 @@ def compare_results(
     unsteady: frozenset[tuple[str, str]] = frozenset(),
     interface: Iterable[OutputDiff] = (),
     level: str = TRAINING,
+    ordered: Results | None = None,
 ) -> Verification:
     """Judges all answers of the candidate against the baseline's.
 
@@ -87,6 +89,7 @@ def compare_results(
       unsteady: of outputs in which the candidate differs from itself and the baseline does not.
       interface: what was found of the two interfaces.
       level: how far the comparison was to go.
+      ordered: the baseline's answers where it reads before it writes: what TF1 left open may be answered so too.
     """
     diffs: list[OutputDiff] = list(interface)
     # What the baseline cannot do either is no fault of the candidate; it is said to be not compared.
@@ -107,13 +110,20 @@ def compare_results(
         if call in expected:
             drawn = _draws_of(baseline, call), candidate.draws.get((route, call), {})
             old = _select_outputs(route, baseline.outputs.get((route, call), expected[call]), outputs)
-            diffs.extend(_compare_call(call, route, old, outputs, criteria, comparer, random, unsteady, drawn))
+            compared = _compare_call(call, route, old, outputs, criteria, comparer, random, unsteady, drawn)
+            if ordered is not None:
+                first = _order_outputs(old, ordered, call)
+                other = _compare_call(call, route, first, outputs, criteria, comparer, random, unsteady, drawn)
+                compared = [new if new.equal else diff for diff, new in zip(compared, other, strict=True)]
+            diffs.extend(compared)
+    diffs.extend(_compare_shared(baseline, candidate, criteria, comparer))
     for (route, call), reason in candidate.refusals.items():
         # What a baseline refuses on the same route is no fault of the candidate.
         if call in expected and (route, call) not in baseline.refusals:
             problems.append(f"{call} ({route}): {reason[:_DIGITS]}")
     answered = {call for _, call in candidate.outputs} | {call for _, call in candidate.refusals}
     problems.extend(f"{call}: the candidate did not answer" for call in expected if call not in answered)
+    problems.extend(_compare_seeds(baseline, candidate))
     diffs.extend(_compare_losses(baseline, candidate, criteria, problems))
     diffs.extend(_compare_variables(baseline, candidate, criteria, refused))
     diffs.extend(_compare_updates(baseline, candidate, criteria))
@@ -128,7 +138,8 @@ def compare_results(
         notes=(*_describe_random(diffs, criteria), *_note_flips(diffs), *_note_empty(baseline)),
         level=level,
     )
-    return dataclasses.replace(verification, coverage=tuple(candidate.coverage))
+    coverage = (*candidate.coverage, *_cover_gradients(baseline, candidate, diffs, level))
+    return dataclasses.replace(verification, coverage=coverage)
 
 
 def _find_subject(note: str) -> str:
@@ -150,6 +161,43 @@ def _select_outputs(route: str, expected: Mapping[str, Any], outputs: Mapping[st
     if route not in PARTIAL_ROUTES or _DEFAULT not in expected:
         return expected
     return {key: value for key, value in expected.items() if key == _DEFAULT or key in outputs}
+
+
+def _order_outputs(expected: Mapping[str, Any], ordered: Results, call: str) -> dict[str, Any]:
+    found = choose_answers(ordered).get(call, {})
+    return {key: found.get(key, value) for key, value in expected.items()}
+
+
+def _compare_shared(baseline: Results, candidate: Results, criteria: Criteria, comparer: Comparer) -> list[OutputDiff]:
+    """Random calls in which both sides drew the same numbers: exactly."""
+    expected = {call: outputs for (_, call), outputs in baseline.shared.items()}
+    diffs: list[OutputDiff] = []
+    for (route, call), outputs in candidate.shared.items():
+        if call in expected:
+            old = _select_outputs(route, expected[call], outputs)
+            found = _compare_call(call, route, old, outputs, criteria, comparer, frozenset(), frozenset(), ({}, {}))
+            diffs.extend(
+                diff if diff.equal else _explain(diff, "with the same random numbers on both sides") for diff in found
+            )
+    return diffs
+
+
+def find_shared(baseline: Results, candidate: Results) -> frozenset[str]:
+    """Ids of random calls in which both sides drew the same numbers."""
+    return frozenset({call for _, call in baseline.shared} & {call for _, call in candidate.shared})
+
+
+def _compare_seeds(baseline: Results, candidate: Results) -> list[str]:
+    """A generator with a seed of its own starts every process alike; one without does not."""
+    known = {name for generators in baseline.generators.values() for name in generators}
+    others = {name for generators in candidate.generators.values() for name in generators}
+    found = []
+    for name in sorted(known & others):
+        fixed = name in baseline.fixed_seeds, name in candidate.fixed_seeds
+        if fixed[0] != fixed[1]:
+            spelled = ["a fixed seed" if is_fixed else "no fixed seed" for is_fixed in fixed]
+            found.append(f"random op {name}: {spelled[0]} became {spelled[1]}")
+    return found
 
 
 def _choose_refusals(baseline: Results, answered: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -224,8 +272,15 @@ def _compare_draws(diff: OutputDiff, baseline: Any, candidate: Any, error_rate: 
 
 def _describe_random(diffs: list[OutputDiff], criteria: Criteria) -> tuple[str, ...]:
     tested = sorted({(diff.where, diff.output) for diff in diffs if diff.random and diff.p_value is not None})
-    loose = sorted({(d.where, d.output) for d in diffs if d.random and d.p_value is None})
+    exact = {(d.where, d.output) for d in diffs if not d.random}
+    loose = sorted({(d.where, d.output) for d in diffs if d.random and d.p_value is None} - exact - set(tested))
+    shared = sorted({(d.where, d.output) for d in diffs if d.random} & exact)
     notes = []
+    if shared:
+        notes.append(
+            f"{len(shared)} outputs are random and were compared exactly, with the same random numbers on both sides: "
+            f"{_list_places(shared)}"
+        )
     if tested:
         notes.append(
             f"{len(tested)} outputs are random and were compared in distribution, not exactly (two-sample "
@@ -308,19 +363,23 @@ def _compare_variables(
 def _compare_updates(baseline: Results, candidate: Results, criteria: Criteria) -> list[OutputDiff]:
     if baseline.updates is None or candidate.updates is None:
         return []
+    is_shared = baseline.shared_updates is not None and candidate.shared_updates is not None
+    updates = baseline.shared_updates if is_shared else baseline.updates
+    answers = candidate.shared_updates if is_shared else candidate.updates
+    assert updates is not None and answers is not None
     diffs = []
-    for name, value in baseline.updates.items():
-        if name not in candidate.updates:
+    for name, value in updates.items():
+        if name not in answers:
             continue
         diff = compare_values(
             value,
-            candidate.updates[name],
+            answers[name],
             where=UPDATE,
             route="callable",
             output=name,
             tolerance=criteria.tolerance,
             # A statistic of random activations: its value proves nothing.
-            random=name in baseline.unsteady,
+            random=not is_shared and name in baseline.unsteady,
             level=TRAINING,
         )
         if name in candidate.unmoved and name not in baseline.unmoved:
@@ -337,18 +396,50 @@ def _compare_gradients(
     baseline: Results, candidate: Results, criteria: Criteria, problems: list[str]
 ) -> list[OutputDiff]:
     diffs = []
-    for call, expected in baseline.gradients.items():
-        found = candidate.gradients.get(call)
-        if found is None:
-            problems.append(f"{call}: the candidate gave no gradients")
+    for call, expected in _choose_gradients(baseline).items():
+        if not any(name == call for _, name in candidate.gradients):
+            if not any(note.startswith(f"{call}: no gradients") for note in candidate.notes):
+                problems.append(f"{call}: the candidate gave no gradients")
             continue
-        for name, value in expected.items():
-            names: dict[str, Any] = {"where": call, "route": "callable", "output": name, "level": GRADIENTS}
-            if name not in found:
-                diffs.append(OutputDiff(**names, equal=False, message="the candidate lacks this gradient"))
-            else:
-                diffs.append(compare_values(value, found[name], tolerance=criteria.gradient_tolerance, **names))
+        for (route, name), found in candidate.gradients.items():
+            if name == call:
+                diffs.extend(_compare_sources(call, route, expected, found, criteria))
     return diffs
+
+
+def _choose_gradients(results: Results) -> dict[str, dict[str, Any]]:
+    chosen: dict[str, dict[str, Any]] = {}
+    for (_, call), found in results.gradients.items():
+        chosen.setdefault(call, found)
+    return chosen
+
+
+def _compare_sources(
+    call: str, route: str, expected: Mapping[str, Any], found: Mapping[str, Any], criteria: Criteria
+) -> list[OutputDiff]:
+    diffs = []
+    for name, value in expected.items():
+        output = name.removeprefix("d ").partition(" / d ")[0]
+        if route in PARTIAL_ROUTES and output != _DEFAULT:
+            continue
+        names: dict[str, Any] = {"where": call, "route": route, "output": name, "level": GRADIENTS}
+        if name not in found:
+            diffs.append(OutputDiff(**names, equal=False, message="the candidate lacks this gradient"))
+        else:
+            diffs.append(compare_values(value, found[name], tolerance=criteria.gradient_tolerance, **names))
+    return diffs
+
+
+def _cover_gradients(
+    baseline: Results, candidate: Results, diffs: list[OutputDiff], level: str
+) -> tuple[Coverage, ...]:
+    if level != GRADIENTS:
+        return ()
+    reached = {(diff.where, diff.output) for diff in diffs if diff.level == GRADIENTS}
+    total = {(call, name) for call, names in _choose_gradients(baseline).items() for name in names} | reached
+    missed = tuple(note for note in (*baseline.notes, *candidate.notes) if ": no gradients" in note)
+    count = len(total) + sum(note in baseline.notes for note in missed)
+    return (Coverage(name="gradients", level=GRADIENTS, reached=len(reached), total=count, missed=missed),)
 
 
 def _compare_trainable(baseline: list[str], candidate: list[str]) -> list[str]:

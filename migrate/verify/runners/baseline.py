@@ -7,7 +7,7 @@ TensorFlow cannot run are the exception: `graph.removed_ops` replaces them, and 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,16 @@ from tensorflow.core.framework import variable_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from migrate.arrays import RaggedValue, SparseValue
-from migrate.graph import loadable, removed_ops
+from migrate.graph import loadable, races, removed_ops, stand_ins
 from migrate.graph.index import GraphIndex, is_registered
 from migrate.inputs import calls as call_files
-from migrate.model import Encoding, GraphVariant, LegacyModel, SignatureTensor
+from migrate.model import Encoding, GraphVariant, LegacyModel, Signature, SignatureTensor
 from migrate.readers import protos, read_model
 from migrate.verify import results as result_files
 from migrate.verify.draws import draw_outputs
 from migrate.verify.runners.gradients import session_gradients
 from migrate.verify.runners.request import RunRequest
+from migrate.verify.runners.session_state import SessionState
 from migrate.verify.signature_defs import describe_variants
 
 # A dropped unit may well be kept a second time: a few draws tell.
@@ -36,6 +37,8 @@ def run(wish: RunRequest) -> None:
     for path in wish.op_library:
         tf.load_op_library(path)
     tf.compat.v1.disable_eager_execution()
+    # TF1's own gradients of its loops and TensorArrays exist only while it builds loops as TF1 did (TF 2.21).
+    tf.compat.v1.disable_control_flow_v2()
     model = read_model(wish.path, wish.read.of_original)
     planned = call_files.load_calls(wish.calls, wish.skip)
     found = result_files.Results(interface=describe_variants(model.variants), folder=wish.results)
@@ -47,7 +50,12 @@ def run(wish: RunRequest) -> None:
         _run_losses(model, _variant(model, wish.loss_tags), found, variables=wish.variables)
     if wish.update_call:
         call = next(call for call in planned if call.id == wish.update_call)
-        _run_updates(model, _variant(model, call.tags), call, found, _REPEATS if wish.repeat else 0)
+        variant = _variant(model, call.tags)
+        _run_updates(model, variant, call, found, _REPEATS if wish.repeat else 0)
+        if call.id in found.generators:
+            shared = result_files.Results()
+            _run_updates(model, variant, call, shared, 0, _share)
+            found.shared_updates = shared.updates
     found.save()
 
 
@@ -58,15 +66,26 @@ def _variant(model: LegacyModel, tags: tuple[str, ...]) -> GraphVariant:
 class LoadedVariant:
     """A variant in a fresh TF1 session."""
 
-    def __init__(self, model: LegacyModel, variant: GraphVariant, signatures: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        model: LegacyModel,
+        variant: GraphVariant,
+        signatures: Collection[str] = (),
+        change: Callable[[Any], Any] | None = None,
+    ) -> None:
+        """`change` takes the GraphDef that is loaded and returns the one to load instead."""
         self.graph = tf.Graph()
+        self.gradient_ops: dict[tuple[str, str], Any] = {}
         self.variant = variant
         with self.graph.as_default():
             # Placing only what runs: a kernel that is gone matters to the signatures that need it alone.
             config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
             config.graph_options.place_pruned_graph = True
             self.session = tf.compat.v1.Session(graph=self.graph, config=config)
-            saver = tf.compat.v1.train.import_meta_graph(_runnable_part(model, variant, signatures), clear_devices=True)
+            meta_graph = _runnable_part(model, variant, signatures)
+            if change is not None:
+                meta_graph.graph_def.CopyFrom(change(meta_graph.graph_def))
+            saver = tf.compat.v1.train.import_meta_graph(meta_graph, clear_devices=True)
             self._restore(model, saver)
             feeds = {asset.tensor: asset.path for asset in variant.assets}
             index = GraphIndex(variant.graph_def)
@@ -169,35 +188,126 @@ def _run_variant(
     wish: RunRequest,
 ) -> None:
     try:
-        loaded = LoadedVariant(model, variant)
+        loaded = LoadedVariant(model, variant, change=_order_reads(variant, wanted) if wish.reads_first else None)
     except Exception as error:
         for call in wanted:
             found.refusals["", call.id] = f"the original does not load: {result_files.first_line(error)}"
         return
+    index = GraphIndex(variant.graph_def)
+    if wish.share:
+        _find_generators(index, variant, wanted, found)
+    random = {call.id for call in wanted if call.id in found.generators}
     with loaded.graph.as_default():
+        state = _keep_state(loaded, [variant.signatures[call.signature] for call in wanted])
         for call in wanted:
-            signature = variant.signatures[call.signature]
-            feeds = loaded.make_feeds(signature.inputs, call.inputs)
-            fetches = {key: list(tensor.tensor_names) for key, tensor in signature.outputs.items()}
-
-            def answer(fetches: Any = fetches, feeds: Any = feeds, outputs: Any = signature.outputs) -> dict[str, Any]:
-                fetched = loaded.session.run(fetches, feeds)
-                return {key: join_parts(outputs[key], parts) for key, parts in fetched.items()}
-
+            answer = _make_answer(loaded, call)
             try:
-                for _ in range(_REPEATS if wish.repeat else 0):
+                if "train" in variant.tags:
+                    state.restore()
+                # What counts its calls would differ from itself for that alone.
+                for _ in range(_REPEATS if wish.repeat and not state.is_moved else 0):
                     answer()
                 found.record_outputs("", call.id, answer())
                 if call.id in wish.draw_calls:
                     found.draws["", call.id] = draw_outputs(answer, wish.draws, wish.draw_seconds)
-                if call.id in wish.gradient_calls:
-                    found.gradients[call.id] = session_gradients(loaded, signature, feeds)
             except Exception as error:
-                if ("", call.id) in found.outputs:
-                    found.notes.append(f"{call.id}: no gradients in the original: {result_files.first_line(error)}")
-                else:
-                    found.refusals["", call.id] = result_files.first_line(error)
+                found.refusals["", call.id] = result_files.first_line(error)
+        steady = [call for call in wanted if call.id not in random]
+        _run_gradients(loaded, steady, state, found, wish)
     loaded.close()
+    if random:
+        _run_shared(model, variant, [call for call in wanted if call.id in random], found, wish)
+
+
+def _make_answer(loaded: LoadedVariant, call: call_files.Call) -> Callable[[], dict[str, Any]]:
+    signature = loaded.variant.signatures[call.signature]
+    feeds = loaded.make_feeds(signature.inputs, call.inputs)
+    fetches = {key: list(tensor.tensor_names) for key, tensor in signature.outputs.items()}
+
+    def answer() -> dict[str, Any]:
+        fetched = loaded.session.run(fetches, feeds)
+        return {key: join_parts(signature.outputs[key], parts) for key, parts in fetched.items()}
+
+    return answer
+
+
+def _fetched(signatures: Iterable[Signature]) -> list[str]:
+    return [name for s in signatures for tensor in s.outputs.values() for name in tensor.tensor_names]
+
+
+def _keep_state(loaded: LoadedVariant, signatures: Iterable[Signature]) -> SessionState:
+    return SessionState(loaded.session, loaded.graph, loaded.graph.as_graph_def(), _fetched(signatures))
+
+
+def _order_reads(variant: GraphVariant, wanted: list[call_files.Call]) -> Callable[[Any], Any]:
+    def change(graph_def: Any) -> Any:
+        for key in dict.fromkeys(call.signature for call in wanted):
+            graph_def = races.order_reads_first(graph_def, _fetched([variant.signatures[key]]))
+        return graph_def
+
+    return change
+
+
+def _find_generators(
+    index: GraphIndex, variant: GraphVariant, wanted: list[call_files.Call], found: result_files.Results
+) -> None:
+    described = stand_ins.describe_generators(stand_ins.iterate_generators(index.graph_def))
+    if not described:
+        return
+    found.fixed_seeds.extend(name for name, (_, is_fixed) in described.items() if is_fixed)
+    for key in dict.fromkeys(call.signature for call in wanted):
+        signature = variant.signatures[key]
+        feeds = [name for tensor in signature.inputs.values() for name in tensor.tensor_names]
+        generators = stand_ins.find_generators(index, _fetched([signature]), feeds)
+        for call in wanted if generators else ():
+            if call.signature == key:
+                found.generators[call.id] = generators
+
+
+def _share(graph_def: Any) -> Any:
+    stand_ins.replace_generators(graph_def, {})
+    return graph_def
+
+
+def _run_shared(
+    model: LegacyModel,
+    variant: GraphVariant,
+    wanted: list[call_files.Call],
+    found: result_files.Results,
+    wish: RunRequest,
+) -> None:
+    """Random calls once more, with random numbers that another side can draw too; a refusal there is none here."""
+    try:
+        loaded = LoadedVariant(model, variant, change=_share)
+    except Exception as error:
+        found.notes.append(f"{variant.label}: no shared random numbers: {result_files.first_line(error)}")
+        return
+    with loaded.graph.as_default():
+        state = _keep_state(loaded, [variant.signatures[call.signature] for call in wanted])
+        for call in wanted:
+            if ("", call.id) in found.outputs:
+                state.restore()
+                found.record_shared("", call.id, _make_answer(loaded, call)())
+        _run_gradients(loaded, wanted, state, found, wish)
+    loaded.close()
+
+
+def _run_gradients(
+    loaded: LoadedVariant,
+    wanted: list[call_files.Call],
+    state: SessionState,
+    found: result_files.Results,
+    wish: RunRequest,
+) -> None:
+    for call in wanted:
+        if call.id not in wish.gradient_calls or ("", call.id) not in found.outputs:
+            continue
+        signature = loaded.variant.signatures[call.signature]
+        feeds = loaded.make_feeds(signature.inputs, call.inputs)
+        try:
+            found.gradients["", call.id] = session_gradients(loaded, signature, feeds, state.restore)
+        except Exception as error:  # What TF1 cannot differentiate is told, whatever it raises.
+            found.notes.append(f"{call.id}: no gradients in the original: {result_files.first_line(error)}")
 
 
 def split_value(value: Any) -> list[Any]:
@@ -246,13 +356,18 @@ def _read(loaded: LoadedVariant, variables: Mapping[str, Any]) -> dict[str, np.n
 
 
 def _run_updates(
-    model: LegacyModel, variant: GraphVariant, call: call_files.Call, found: result_files.Results, repeats: int
+    model: LegacyModel,
+    variant: GraphVariant,
+    call: call_files.Call,
+    found: result_files.Results,
+    repeats: int,
+    change: Callable[[Any], Any] | None = None,
 ) -> None:
     """Outputs and UPDATE_OPS once, then every variable; `repeats` times more from the same start."""
     signature = variant.signatures[call.signature]
     updates = [str(name).split(":")[0] for name in variant.collections.get("update_ops", ())]
     try:
-        loaded = LoadedVariant(model, variant, [signature.key])
+        loaded = LoadedVariant(model, variant, [signature.key], change)
         with loaded.graph.as_default():
             operations = [loaded.graph.get_operation_by_name(name) for name in dict.fromkeys(updates)]
             outputs = [tensor.name for tensor in signature.outputs.values()]

@@ -3,16 +3,18 @@ and as a Keras layer."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
 
+from migrate.graph import stand_ins
 from migrate.inputs import calls as call_files
 from migrate.verdict import CALLABLE, EMPTY_BATCH, INFERENCE, PLAIN, SESSION, SIGNATURE, Coverage
 from migrate.verify import results as result_files
 from migrate.verify.draws import draw_outputs
-from migrate.verify.runners import layer, served
+from migrate.verify.runners import layer, served, sharing
 from migrate.verify.runners.calling import (
     call_piece,
     call_signature,
@@ -54,6 +56,9 @@ def run(wish: RunRequest) -> None:
         served.run_session(wish.path, record, planned, found, has_state=loaded.has_state)
         loaded.reset()
         found.coverage.extend(_find_coverage(record, planned, found))
+    steady = [call for call in planned if call.id not in wish.generators]
+    _run_gradients(loaded, record, steady, found, wish)
+    loaded.reset()
     if wish.losses:
         found.losses = [loss().numpy() for loss in getattr(loaded.object, "regularization_losses", ())]
         found.trainable = loaded.trainable
@@ -61,6 +66,8 @@ def run(wish: RunRequest) -> None:
         found.variables = loaded.read_variables()
     if wish.update_call:
         _run_updates(loaded, record, planned, wish, found)
+    if wish.generators:
+        _run_shared(record, [call for call in planned if call.id in wish.generators], found, wish)
     found.save()
 
 
@@ -90,11 +97,62 @@ def _run_route(
             found.record_outputs(route, call.id, answer())
             if call.id in wish.draw_calls:
                 found.draws[route, call.id] = draw_outputs(answer, wish.draws, wish.draw_seconds)
-            if route == CALLABLE and call.id in wish.gradient_calls:
-                inputs = {key: to_tensor(value, piece["inputs"][key]) for key, value in call.inputs.items()}
-                found.gradients[call.id] = tape_gradients(compute, inputs, loaded.variables)
         except Exception as error:  # A refusal of these inputs, of whatever type, is a result.
             found.record_failure(route, call.id, error)
+
+
+def _run_gradients(
+    loaded: LoadedModel,
+    record: Mapping[str, Any],
+    wanted: list[call_files.Call],
+    found: result_files.Results,
+    wish: RunRequest,
+) -> None:
+    for call in wanted:
+        piece, training = find_piece(record, call)
+        if call.id not in wish.gradient_calls or piece is None:
+            continue
+        inputs = {key: to_tensor(value, piece["inputs"][key]) for key, value in call.inputs.items()}
+        for route in (CALLABLE, PLAIN):
+            if not _is_way(route, piece, call, training):
+                continue
+            compute = _make_compute(loaded, route, piece, training)
+            try:
+                found.gradients[route, call.id] = tape_gradients(compute, inputs, loaded.variables, loaded.reset)
+            except Exception as error:  # as in _run_route
+                found.notes.append(f"{call.id}: no gradients: {result_files.first_line(error)}")
+
+
+def _run_shared(
+    record: Mapping[str, Any], wanted: list[call_files.Call], found: result_files.Results, wish: RunRequest
+) -> None:
+    """Random calls once more, in a copy that draws what the baseline drew, where it holds the same generators."""
+    described = sharing.describe_model(wish.path)
+    found.fixed_seeds = [name for name, (_, is_fixed) in described.items() if is_fixed]
+    own = {name: op for name, (op, _) in described.items()}
+    found.generators = {call.id: own for call in wanted}
+    streams: dict[str, str] = {}
+    able = []
+    for call in wanted:
+        pairs = stand_ins.pair_generators(wish.generators[call.id], own)
+        if pairs is not None:
+            streams |= pairs
+            able.append(call)
+    if not able:
+        return
+    loaded = LoadedModel(sharing.copy_model(wish.path, os.path.join(wish.results, "shared"), streams))
+    for call in able:
+        piece, training = find_piece(record, call)
+        for route in (CALLABLE, PLAIN):
+            if piece is not None and _is_way(route, piece, call, training) and (route, call.id) in found.outputs:
+                loaded.reset()
+                outputs = _make_compute(loaded, route, piece, training)(call.inputs)
+                found.record_shared(route, call.id, {key: to_value(value) for key, value in outputs.items()})
+    _run_gradients(loaded, record, able, found, wish)
+    if wish.update_call in {call.id for call in able}:
+        shared = result_files.Results()
+        _run_updates(loaded, record, able, wish, shared)
+        found.shared_updates = shared.updates
 
 
 def _find_coverage(

@@ -24,13 +24,16 @@ def make_weights(shape: tuple[int, ...]) -> np.ndarray:
     return np.cos(np.arange(int(np.prod(shape, dtype=np.int64)), dtype=np.float64)).reshape(shape)
 
 
-def session_gradients(loaded: Any, signature: Signature, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def session_gradients(
+    loaded: Any, signature: Signature, feeds: Mapping[str, Any], reset: Callable[[], None]
+) -> dict[str, np.ndarray]:
     """Gradients in the session of a `baseline.LoadedVariant`; sources are float inputs and TRAINABLE_VARIABLES.
 
     Args:
       loaded: the variant; its graph is the default one.
       signature: whose outputs are differentiated.
       feeds: tensor name -> value.
+      reset: puts the state back, before each run.
     """
     graph = loaded.graph
     sources: dict[str, Any] = {
@@ -45,11 +48,19 @@ def session_gradients(loaded: Any, signature: Signature, feeds: Mapping[str, Any
         output = graph.get_tensor_by_name(tensor.name)
         if not output.dtype.is_floating or not sources:
             continue
-        value = loaded.session.run(output, feeds)
-        weights = tf.constant(make_weights(np.shape(value)), output.dtype)
-        gradients = tf.compat.v1.gradients(output, list(sources.values()), grad_ys=weights)
-        dense = [_densify(gradient, source) for gradient, source in zip(gradients, sources.values(), strict=True)]
-        arrays = loaded.session.run(dense, feeds)
+        reset()
+        shape = np.shape(loaded.session.run(output, feeds))
+        # Built once a signature: another batch only takes other weights.
+        weights, dense = loaded.gradient_ops.get((signature.key, key), (None, None))
+        if dense is None:
+            weights = tf.compat.v1.placeholder(output.dtype, None)
+            gradients = tf.compat.v1.gradients(
+                output, list(sources.values()), grad_ys=tf.reshape(weights, tf.shape(output))
+            )
+            dense = [_densify(gradient, source) for gradient, source in zip(gradients, sources.values(), strict=True)]
+            loaded.gradient_ops[signature.key, key] = weights, dense
+        reset()
+        arrays = loaded.session.run(dense, {**feeds, weights: make_weights(shape)})
         found |= {spell_gradient(key, name): np.asarray(a) for name, a in zip(sources, arrays, strict=True)}
     return found
 
@@ -58,20 +69,23 @@ def tape_gradients(
     compute: Callable[[Mapping[str, Any]], Mapping[str, Any]],
     inputs: Mapping[str, Any],
     variables: Mapping[str, Any],
+    reset: Callable[[], None] = lambda: None,
 ) -> dict[str, np.ndarray]:
     """Gradients of `compute(inputs)`; sources are dense float inputs and all float variables.
 
     One tape an output: a persistent tape asks TensorFlow for second derivatives of every function, which ops such
-    as SparseSegmentMean do not have (TF 2.21).
+    as SparseSegmentMean do not have (TF 2.21). `reset` puts the state back before each run.
     """
     watched = {
         f"input {key}": value for key, value in inputs.items() if isinstance(value, tf.Tensor) and _is_float(value)
     }
     named = {name: variable for name, variable in variables.items() if _is_float(variable)}
     sources = {**watched, **named}
+    reset()
     keys = [key for key, value in compute(inputs).items() if _is_float(value)] if sources else []
     found: dict[str, np.ndarray] = {}
     for key in keys:
+        reset()
         with tf.GradientTape() as tape:
             tape.watch(list(sources.values()))
             value = compute(inputs)[key]

@@ -74,7 +74,7 @@ def _run(wish: RunRequest, load: Callable[[str], Servable], found: result_files.
     initial = {name: v.read_value() for name, v in loaded.variables.items() if hasattr(v, "assign")} if trains else {}
     for call in planned:
         _restore(loaded, initial)
-        _run_call(loaded, call, found, wish)
+        _run_call(loaded, call, initial, found, wish)
     _restore(loaded, initial)
     if wish.losses:
         found.losses = loaded.compute_losses()
@@ -96,7 +96,13 @@ def _restore(loaded: Servable, initial: Mapping[str, Any]) -> None:
         loaded.variables[name].assign(value)
 
 
-def _run_call(loaded: Servable, call: call_files.Call, found: result_files.Results, wish: RunRequest) -> None:
+def _run_call(
+    loaded: Servable,
+    call: call_files.Call,
+    initial: Mapping[str, Any],
+    found: result_files.Results,
+    wish: RunRequest,
+) -> None:
     route, names = _route(call), wish.names
 
     def compute(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,7 +125,9 @@ def _run_call(loaded: Servable, call: call_files.Call, found: result_files.Resul
         if call.id in wish.draw_calls:
             found.draws[route, call.id] = draw_outputs(answer, wish.draws, wish.draw_seconds)
         if call.id in wish.gradient_calls:
-            found.gradients[call.id] = tape_gradients(compute, inputs, loaded.variables)
+            found.gradients[route, call.id] = tape_gradients(
+                compute, inputs, loaded.variables, lambda: _restore(loaded, initial)
+            )
     except Exception as error:  # A refusal of these inputs, of whatever type, is a result.
         found.record_failure(route, call.id, error)
 

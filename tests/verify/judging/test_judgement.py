@@ -145,8 +145,8 @@ def test_frozen_moving_average():
 
 def test_zeroed_gradient():
     gradient = {"d y / d w": VALUE}
-    old = answers({"y": VALUE}, gradients={CALL: gradient})
-    new = answers({"y": VALUE}, gradients={CALL: {"d y / d w": VALUE * 0}})
+    old = answers({"y": VALUE}, gradients={("", CALL): gradient})
+    new = answers({"y": VALUE}, gradients={("", CALL): {"d y / d w": VALUE * 0}})
     found = judge(old, new)
     assert "d y / d w" in found.failures[0] and found.diffs[-1].level == "gradients"
     assert "gave no gradients" in judge(old, answers({"y": VALUE})).failures[0]
@@ -303,7 +303,7 @@ def test_record_of_version_1_is_read():
 def test_results_are_saved_and_read_back(tmp_path):
     old = answers(
         {"y": VALUE, "s": SPARSE},
-        gradients={CALL: {"d y / d w": VALUE}},
+        gradients={("", CALL): {"d y / d w": VALUE}},
         draws={("", CALL): {"y": np.ones((2, 3))}},
         trainable=["w"],
         losses=[np.float32(1)],

@@ -1,0 +1,37 @@
+"""A copy of a SavedModel whose random ops draw what another side can draw too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from migrate.graph import stand_ins
+from migrate.readers import protos
+
+
+def describe_model(path: str) -> dict[str, tuple[str, bool]]:
+    """Name of each random op, in whatever function -> (op, whether its seed is fixed)."""
+    found: dict[str, tuple[str, bool]] = {}
+    for meta_graph in protos.parse_saved_model(path).meta_graphs:
+        found |= stand_ins.describe_generators(stand_ins.iterate_generators(meta_graph.graph_def))
+    return found
+
+
+def copy_model(path: str, folder: str, streams: Mapping[str, str]) -> str:
+    """Writes the copy, which shares variables and assets with the original.
+
+    Args:
+      path: of the model.
+      folder: to write.
+      streams: name of a generator -> name of the stream that stands in for it.
+    """
+    saved_model = protos.parse_saved_model(path)
+    for meta_graph in saved_model.meta_graphs:
+        stand_ins.replace_generators(meta_graph.graph_def, streams)
+    os.makedirs(folder)
+    with open(os.path.join(folder, "saved_model.pb"), "wb") as file:
+        file.write(saved_model.SerializeToString())
+    for name in ("variables", "assets"):
+        if os.path.isdir(os.path.join(path, name)):
+            os.symlink(os.path.join(os.path.abspath(path), name), os.path.join(folder, name))
+    return folder
