@@ -22,6 +22,7 @@ from migrate.outcome import Outcome, Status
 from migrate.verdict import Verdict, Verification
 from migrate.verify.extras import Extras
 from migrate.verify.migration import verify_migration
+from migrate.verify.runners.side import MIGRATED, RUNNERS, SESSION
 from migrate.write import provenance, staging
 
 
@@ -61,7 +62,19 @@ class Built:
     extras: Extras
 
 
-BUILD = isolation.Job("migrate.pipeline:build", BuildRequest, Built)
+BUILD = isolation.Job(
+    "migrate.pipeline:build",
+    BuildRequest,
+    Built,
+    needs=(
+        "migrate.graph.dumping",
+        "migrate.inputs.preview",
+        "migrate.readers.saved_model",
+        "migrate.rebuild.module",
+        "migrate.verify.planning",
+        "migrate.write.writer",
+    ),
+)
 _STAGE_FILE = "stage"
 _SCRATCH = "scratch"
 
@@ -198,8 +211,9 @@ def _build(source: str, staged: str, work: str, options: MigrateOptions, progres
         check_weights=options.check_weights,
         dump_graphs=os.path.abspath(options.dump_graphs) if options.dump_graphs else "",
     )
+    soon = tuple(name for kind in (SESSION, MIGRATED) for name in RUNNERS[kind].needs) if request.verify else ()
     try:
-        result = isolation.run_job(BUILD, request, limits=options.limits, where=source)
+        result = isolation.run_job(BUILD, request, limits=options.limits, where=source, soon=soon)
     finally:
         with contextlib.suppress(OSError), open(os.path.join(work, _STAGE_FILE), encoding="utf-8") as file:
             progress.stage = file.read() or progress.stage

@@ -162,3 +162,7 @@ def untyped(request):
 
 
 ANSWER = isolation.Job("tests.isolated_jobs:answer", Question, Answer)
+
+
+def loaded(request: dict[str, Any]) -> Any:
+    return request["module"] in sys.modules

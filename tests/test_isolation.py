@@ -327,3 +327,34 @@ def test_closed_server_leaves_nothing(tmp_path):
     running.close()
     assert process.poll() is not None
     assert not os.path.exists(folder)
+
+
+_PREPARED = """
+import importlib, os, sys
+import tensorflow
+from tensorflow.python.eager import context
+before = len(os.listdir("/proc/self/task"))
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+assert len(os.listdir("/proc/self/task")) == before
+assert context.context_safe() is None or not context.context()._initialized
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are counted in /proc")
+def test_what_the_server_imports_runs_nothing(python):
+    """A TensorFlow that has run has threads, which no fork survives."""
+    jobs = [pipeline.BUILD, *side.RUNNERS.values()]
+    names = [name for job in jobs for name in job.needs]
+    assert "migrate.rebuild.module" in names and "tensorflow_hub" in names
+    done = subprocess.run([python, "-c", _PREPARED, *names], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_job_starts_with_what_was_prepared():
+    job = dataclasses.replace(isolated_jobs.find("loaded"), needs=("colorsys", "no_such_module"))
+    with isolation.Server() as server:
+        assert server.run(isolated_jobs.find("loaded"), {"module": "colorsys"}).value is False
+        assert server.run(job, {"module": "colorsys"}).value is True
+        server.run(isolated_jobs.find("echo"), {"value": 1}, soon=("chunk",))
+        assert server.run(isolated_jobs.find("loaded"), {"module": "colorsys"}).value is True

@@ -87,6 +87,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self._connections: set[socket.socket] = set()
         self._cancelled = False
+        self._prepared: set[str] = set()
 
     def __enter__(self) -> Server:
         return self
@@ -158,6 +159,7 @@ class Server:
                 tail = _read_tail(log)
                 raise JobError("TensorFlow could not be loaded", state=protocol.DIED, log=tail, where=where, hint=tail)
             self._process = process
+            self._prepared.clear()
             return self._path
 
     def _replace(self, path: str) -> None:
@@ -168,6 +170,15 @@ class Server:
                 self._process.wait()
                 self._process = None
 
+    def prepare(self, modules: Sequence[str]) -> None:
+        """Has the server import modules that the jobs to come need: each of them starts with what is imported then."""
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            fresh = [name for name in modules if name not in self._prepared]
+            if self._process is not None and self._process.stdin is not None and fresh:
+                self._process.stdin.write(" ".join((*fresh, "")).encode() + b"\n")
+                self._process.stdin.flush()
+                self._prepared.update(fresh)
+
     def run(
         self,
         job: Job[Request, Answer],
@@ -177,6 +188,7 @@ class Server:
         folders: Sequence[str] = (),
         network: bool = False,
         where: str = "",
+        soon: Sequence[str] = (),
     ) -> JobResult[Answer]:
         """Runs a job in a process of its own.
 
@@ -189,6 +201,7 @@ class Server:
           folders: what else it writes to.
           network: leave the job the network, where it runs code of the user's own and none of a model.
           where: names the job in errors.
+          soon: modules that the next jobs need, which the server imports while this one runs.
 
         Raises:
           MigrateError: the subclass that the function raised.
@@ -209,7 +222,9 @@ class Server:
         lost = 0
         for _ in range(_TRIES):
             try:
-                reply = self._run_once(call, where)
+                self._start(where)
+                self.prepare(job.needs)
+                reply = self._run_once(call, where, soon)
                 value = records.from_json(job.answer, reply.value)
                 return JobResult(value=value, seconds=reply.seconds, peak_rss_bytes=reply.peak_rss_bytes)
             except _LostError as error:
@@ -219,13 +234,13 @@ class Server:
         message = "the process that watches over it died twice" if lost > 1 else "the server of isolated processes died"
         raise JobError(message, state=protocol.DIED, where=where)
 
-    def _run_once(self, call: protocol.Call, where: str) -> protocol.Reply:
+    def _run_once(self, call: protocol.Call, where: str, soon: Sequence[str]) -> protocol.Reply:
         path = self._start(where)
         with tempfile.TemporaryDirectory(prefix="job-", dir=self._folder, ignore_cleanup_errors=True) as folder:
             log, scratch = os.path.join(folder, "log"), os.path.join(folder, "scratch")
             os.mkdir(scratch)
             try:
-                reply = self._ask(path, dataclasses.replace(call, log=log, folder=scratch), where)
+                reply = self._ask(path, dataclasses.replace(call, log=log, folder=scratch), where, soon)
                 printed = _read_tail(log)
             finally:
                 _keep_log(log, call.target, where)
@@ -233,7 +248,7 @@ class Server:
             return reply
         raise _make_error(reply, printed, where, call)
 
-    def _ask(self, path: str, call: protocol.Call, where: str) -> protocol.Reply:
+    def _ask(self, path: str, call: protocol.Call, where: str, soon: Sequence[str]) -> protocol.Reply:
         """The reply to a job.
 
         Raises:
@@ -251,6 +266,7 @@ class Server:
                 begun = protocol.receive_message(replies, protocol.Started)
                 if begun is not None:
                     watcher = begun.pid
+                    self.prepare(soon)
                     connection.settimeout(None if call.timeout is None else call.timeout + _GRACE_SECONDS)
                     reply = protocol.receive_message(replies, protocol.Reply)
             except OSError:
@@ -344,7 +360,8 @@ def run_job(
     folders: Sequence[str] = (),
     network: bool = False,
     where: str = "",
+    soon: Sequence[str] = (),
 ) -> JobResult[Answer]:
     """`Server.run` on the shared server."""
     server = shared_server()
-    return server.run(job, request, limits=limits, folders=folders, network=network, where=where)
+    return server.run(job, request, limits=limits, folders=folders, network=network, where=where, soon=soon)

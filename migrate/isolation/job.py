@@ -18,11 +18,13 @@ class Job(Generic[Request, Answer]):
     """Attributes:
     target: "package.module:function" of a function that takes one `request` and returns an `answer`, annotated so.
     request, answer: types that `migrate.records` can spell.
+    needs: modules that the function imports, beside its own; the server imports them once, before it forks.
     """
 
     target: str
     request: type[Request]
     answer: type[Answer]
+    needs: tuple[str, ...] = ()
 
 
 def find_function(target: str) -> tuple[Callable[[Any], Any], Any]:

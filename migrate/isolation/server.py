@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -41,8 +42,11 @@ def serve(path: str, folder: str) -> None:
     while True:
         _reap(watchers)
         ready, _, _ = select.select([listener, sys.stdin], [], [], _POLL_SECONDS)
-        if sys.stdin in ready and not os.read(sys.stdin.fileno(), 1):
-            break
+        if sys.stdin in ready:
+            asked = os.read(sys.stdin.fileno(), 2**16)
+            if not asked:
+                break
+            _import_modules(asked.decode().split())
         if listener not in ready:
             continue
         connection, _ = listener.accept()
@@ -54,6 +58,14 @@ def serve(path: str, folder: str) -> None:
         connection.close()
     listener.close()
     _leave_nothing(folder, watchers)
+
+
+def _import_modules(names: Sequence[str]) -> None:
+    """What the jobs to come would each import for themselves. Importing runs nothing: a TensorFlow that has run has
+    threads, which no fork survives (tests/test_isolation.py holds the modules to it)."""
+    for name in names:
+        with contextlib.suppress(ImportError):  # The job says it better.
+            importlib.import_module(name)
 
 
 def _reap(watchers: set[int]) -> None:

@@ -15,8 +15,16 @@ from migrate.verify.runners.request import RunRequest
 # What runs a side of each kind.
 SESSION, MIGRATED, SERVING, KERAS = "session", "migrated", "serving", "keras"
 RUNNERS = {
-    SESSION: Job("migrate.verify.runners.baseline:run", RunRequest, type(None)),
-    MIGRATED: Job("migrate.verify.runners.candidate:run", RunRequest, type(None)),
+    SESSION: Job(
+        "migrate.verify.runners.baseline:run", RunRequest, type(None), needs=("migrate.verify.runners.baseline",)
+    ),
+    # The last two take half a second, for Keras.
+    MIGRATED: Job(
+        "migrate.verify.runners.candidate:run",
+        RunRequest,
+        type(None),
+        needs=("migrate.verify.runners.candidate", "tf_keras", "tensorflow_hub"),
+    ),
     SERVING: Job("migrate.verify.runners.serving:run", RunRequest, type(None)),
     KERAS: Job("migrate.verify.runners.serving:run_keras_file", RunRequest, type(None)),
 }
