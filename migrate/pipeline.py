@@ -71,6 +71,7 @@ BUILD = isolation.Job(
         "migrate.inputs.preview",
         "migrate.readers.saved_model",
         "migrate.rebuild.module",
+        "migrate.tensorflow_private:list_cpu_kernels",
         "migrate.verify.planning",
         "migrate.write.writer",
     ),

@@ -6,6 +6,7 @@ is mended here. `tensorflow.core` (the published protocol buffers) is no private
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from tensorflow.python.feature_column import feature_column, feature_column_v2
@@ -33,6 +34,7 @@ def find_op_def(op: str) -> Any:
 def refresh_op_defs() -> None:
     """Reads the registry anew: an op library may have been loaded after it was filled. TF 2.16-2.21."""
     op_def_registry.sync()
+    list_cpu_kernels.cache_clear()
 
 
 def has_cpu_kernel(op: str) -> bool:
@@ -41,7 +43,14 @@ def has_cpu_kernel(op: str) -> bool:
     TF 2.16-2.21 have no public list of kernels. An op that is registered need not run: `BoostedTreesBucketize` has lost
     its kernel, and a session says so only when it runs.
     """
-    return any(kernel.device_type in _CPU for kernel in kernels.get_registered_kernels_for_op(op).kernel)
+    return op in list_cpu_kernels()
+
+
+@functools.cache
+def list_cpu_kernels() -> frozenset[str]:
+    """Ops that have a kernel for the CPU; asking for one op takes 5 ms, for all of them 100 ms. TF 2.16-2.21."""
+    registered = kernels.get_all_registered_kernels().kernel
+    return frozenset(kernel.op for kernel in registered if kernel.device_type in _CPU)
 
 
 def has_python_gradient(name: str) -> bool:

@@ -335,7 +335,9 @@ import tensorflow
 from tensorflow.python.eager import context
 before = len(os.listdir("/proc/self/task"))
 for name in sys.argv[1:]:
-    importlib.import_module(name)
+    module, _, function = name.partition(":")
+    getattr(importlib.import_module(module), function or "__name__")
+    function and getattr(importlib.import_module(module), function)()
 assert len(os.listdir("/proc/self/task")) == before
 assert context.context_safe() is None or not context.context()._initialized
 """

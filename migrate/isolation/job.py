@@ -19,6 +19,7 @@ class Job(Generic[Request, Answer]):
     target: "package.module:function" of a function that takes one `request` and returns an `answer`, annotated so.
     request, answer: types that `migrate.records` can spell.
     needs: modules that the function imports, beside its own; the server imports them once, before it forks.
+        "module:function" also fills the cache of a function without arguments.
     """
 
     target: str

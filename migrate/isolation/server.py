@@ -65,7 +65,11 @@ def _import_modules(names: Sequence[str]) -> None:
     threads, which no fork survives (tests/test_isolation.py holds the modules to it)."""
     for name in names:
         with contextlib.suppress(ImportError):  # The job says it better.
-            importlib.import_module(name)
+            module, _, function = name.partition(":")
+            if function:
+                getattr(importlib.import_module(module), function)()
+            else:
+                importlib.import_module(module)
 
 
 def _reap(watchers: set[int]) -> None:

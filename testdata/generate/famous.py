@@ -34,7 +34,7 @@ def image_module(build, size, classes=1001):
         info.default_image_size.height = info.default_image_size.width = size
         hub.attach_image_module_info(info)
 
-    return hub.create_module_spec(module_fn, TAGS, drop_collections=["summaries"])
+    return hub.create_module_spec(module_fn, TAGS, drop_collections=["summaries", "moving_vars"])
 
 
 def last_map(endpoints):
