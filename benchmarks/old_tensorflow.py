@@ -33,7 +33,7 @@ ENVIRONMENTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "2.12": ("3.11", ("tensorflow==2.12.1",)),
     "2.15": ("3.11", ("tensorflow==2.15.1",)),
 }
-BEGIN, END = "<!-- old_tensorflow: begin -->", "<!-- old_tensorflow: end -->"
+MARKER = "old_tensorflow"
 
 
 def find_python(version: str) -> str | None:
@@ -109,11 +109,13 @@ def list_failures(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def write_readme(table: str) -> None:
+def write_readme(table: str, marker: str) -> None:
+    """Puts the table between README.md's comments `marker: begin` and `marker: end`."""
     path = ROOT / "README.md"
+    begin, end = f"<!-- {marker}: begin -->", f"<!-- {marker}: end -->"
     text = path.read_text(encoding="utf-8")
-    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-    path.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+    before, after = text.partition(begin)[0], text.partition(end)[2]
+    path.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
 
 
 def main(argv: list[str]) -> int:
@@ -140,7 +142,7 @@ def main(argv: list[str]) -> int:
     table = format_table(results)
     print(table)
     if values.readme:
-        write_readme(table)
+        write_readme(table, MARKER)
     return 0
 
 

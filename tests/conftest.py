@@ -20,6 +20,8 @@ from absl import flags
 
 from migrate import zoo
 from migrate.options import WEIGHT_MODES, MigrateOptions, ZooOptions
+from migrate.outcome import Outcome
+from tests import sharing
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ZOO = ROOT / "testdata" / "zoo"
@@ -31,7 +33,9 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leaves out what takes minutes unless it is asked for."""
+    """Leaves out what takes minutes unless it is asked for; says what belongs in one process."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(sharing.name_group(item)))
     if config.getoption("--run-slow") or os.environ.get("RUN_SLOW") == "1":
         return
     skip = pytest.mark.skip(reason="slow: --run-slow or RUN_SLOW=1")
@@ -75,17 +79,22 @@ def zoo_path():
 
 @pytest.fixture(scope="session")
 def catalogue(tmp_path_factory, request):
-    base = tmp_path_factory.mktemp("catalogue")
-    source, written, root = base / "legacy_source", base / "written", base / "moved" / "models"
-    for model in sorted(ZOO.glob("*/model")):
-        shutil.copytree(model, source / model.parent.name / "model")
     migration = MigrateOptions(verify="none", weights=request.config.getoption("--weights"))
-    report = zoo.migrate_zoo(source, written, ZooOptions(jobs=2, migrate=migration))
-    outcomes = {pathlib.Path(outcome.source).relative_to(source).parts[0]: outcome for outcome in report.outcomes}
-    shutil.rmtree(source)
-    root.parent.mkdir()
-    written.rename(root)
-    return Catalogue(source=source, written=written, root=root, outcomes=outcomes)
+
+    def make(base):
+        source, written = base / "legacy_source", base / "written"
+        for model in sorted(ZOO.glob("*/model")):
+            shutil.copytree(model, source / model.parent.name / "model")
+        report = zoo.migrate_zoo(source, written, ZooOptions(jobs=2, migrate=migration))
+        shutil.rmtree(source)
+        (base / "moved").mkdir()
+        written.rename(base / "moved" / "models")
+        return [outcome.to_record() for outcome in report.outcomes]
+
+    base, records = sharing.make_once(tmp_path_factory, "catalogue", make)
+    source, written = base / "legacy_source", base / "written"
+    outcomes = {pathlib.Path(r["source"]).relative_to(source).parts[0]: Outcome.from_record(r) for r in records}
+    return Catalogue(source=source, written=written, root=base / "moved" / "models", outcomes=outcomes)
 
 
 @pytest.fixture(scope="session")

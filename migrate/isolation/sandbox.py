@@ -24,7 +24,20 @@ _KEPT = frozenset(
         "PYTHONDONTWRITEBYTECODE", "PYTHONMALLOC", "PYTHONUTF8", "SSL_CERT_FILE",
     }
 )  # fmt: skip
-_KEPT_PREFIXES = ("ABSL_", "CUDA_", "DYLD_", "KERAS_", "KMP_", "LC_", "MKL_", "NVIDIA_", "OMP_", "TF_", "XLA_")
+_KEPT_PREFIXES = (
+    "ABSL_",
+    "COVERAGE_",
+    "CUDA_",
+    "DYLD_",
+    "KERAS_",
+    "KMP_",
+    "LC_",
+    "MKL_",
+    "NVIDIA_",
+    "OMP_",
+    "TF_",
+    "XLA_",
+)
 _DEFAULTS = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0"}
 
 # linux/sched.h

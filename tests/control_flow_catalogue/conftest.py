@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from migrate import zoo
 from migrate.options import MigrateOptions, ZooOptions
+from tests import sharing
 from tests.catalogue.loaded import load_once
 
 from .recorded import FOLDER, SLUGS, load_recorded
@@ -13,10 +14,13 @@ from .recorded import FOLDER, SLUGS, load_recorded
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory):
     """{slug: folder of the migrated model}."""
-    root = tmp_path_factory.mktemp("control_flow")
-    options = ZooOptions(jobs=2, migrate=MigrateOptions(verify="none"))
-    report = zoo.migrate_zoo(FOLDER, root, options)
-    failed = {outcome.source: outcome.error for outcome in report.outcomes if outcome.status.value != "migrated"}
+
+    def make(root):
+        options = ZooOptions(jobs=2, migrate=MigrateOptions(verify="none"))
+        report = zoo.migrate_zoo(FOLDER, root, options)
+        return {outcome.source: outcome.error for outcome in report.outcomes if outcome.status.value != "migrated"}
+
+    root, failed = sharing.make_once(tmp_path_factory, "control_flow", make)
     assert not failed, failed
     return {slug: root / slug / "model" for slug in SLUGS}
 
