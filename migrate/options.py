@@ -197,7 +197,7 @@ class ZooOptions:
 
 # 0 last: what the first call of a signature tells (gradients, moving averages) wants rows.
 BATCH_SIZES = (1, 3, 0)
-LEVELS = ("interface", "inference", "training", "gradients")
+LEVELS = ("interface", "inference", "training", "gradients", "trajectory")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +220,7 @@ class CompareOptions:
       strict: what the baseline could not run fails.
       error_rate: chance that a random output of unchanged distribution is called different.
       draws: calls on each side for that test.
+      steps: of each optimizer, at the level "trajectory".
       bisect: where an output differs, find the first op that does.
       benchmark: measure speed and memory of both.
       op_library: shared libraries with custom ops.
@@ -242,6 +243,7 @@ class CompareOptions:
     strict: bool = False
     error_rate: float = 1e-3
     draws: int = 100
+    steps: int = 5
     bisect: bool = False
     benchmark: bool = False
     op_library: tuple[str, ...] = ()
@@ -260,5 +262,7 @@ class CompareOptions:
             )
         if not 0 < self.error_rate < 1:
             raise errors.UsageError(f"an error rate of {self.error_rate}", where="--error_rate", hint="0.001, say")
+        if self.steps < 1:
+            raise errors.UsageError(f"{self.steps} steps", where="--steps", hint="give at least 1")
         if self.draws < 2:
             raise errors.UsageError(f"{self.draws} draws", where="--draws", hint="give at least 20")

@@ -17,7 +17,9 @@ EMPTY_BATCH = "batch_0"
 # Routes: how a candidate is called. Some give but a part of the outputs: what a plain call returns.
 CALLABLE, PLAIN, SIGNATURE, SESSION, LAYER = "callable", "plain call", "signature", "v1 session", "keras layer"
 PARTIAL_ROUTES = (PLAIN, LAYER)
-INTERFACE, INFERENCE, TRAINING, GRADIENTS = LEVELS = ("interface", "inference", "training", "gradients")
+INTERFACE, INFERENCE, TRAINING, GRADIENTS, TRAJECTORY = LEVELS = (
+    "interface", "inference", "training", "gradients", "trajectory",
+)  # fmt: skip
 
 
 class Verdict(enum.Enum):

@@ -34,6 +34,7 @@ ORDER = (
     "migrate.verify.draws",
     "migrate.verify.results",
     "migrate.verify.signature_defs",
+    "migrate.verify.courses",
     "migrate.verify.judging",
     "migrate.verify.runners",
     "migrate.verify",

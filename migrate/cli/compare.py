@@ -45,6 +45,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("strict", False, "Fail on what the baseline itself could not run.")
     flags.DEFINE_float("error_rate", 1e-3, "Chance that an unchanged random output is called different.")
     flags.DEFINE_integer("draws", 100, "Calls on each side for a random output.")
+    flags.DEFINE_integer("steps", 5, "Training steps of each optimizer (--level=trajectory).")
     flags.DEFINE_bool("bisect", False, "Where an output differs, find the first op that does.")
     flags.DEFINE_bool("benchmark", False, "Measure speed and memory of both.")
     flags.DEFINE_multi_string("op_library", [], "Shared library with custom ops; may be given several times.")
@@ -74,6 +75,7 @@ def main() -> int:
         strict=values.strict,
         error_rate=values.error_rate,
         draws=values.draws,
+        steps=values.steps,
         bisect=values.bisect,
         benchmark=values.benchmark,
         op_library=tuple(values.op_library),

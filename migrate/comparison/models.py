@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from migrate import errors, isolation
-from migrate.comparison import benchmark, bisection, recording, reproduce
+from migrate.comparison import benchmark, bisection, recording, reproduce, trajectory
 from migrate.comparison.plan import PLAN, Plan, PlanRequest, SideRequest
 from migrate.comparison.sides import (
     BASELINE_CALLS,
@@ -25,7 +25,7 @@ from migrate.comparison.sides import (
 from migrate.inputs import recorded
 from migrate.inputs.calls import Call, load_calls
 from migrate.options import CompareOptions
-from migrate.verdict import GRADIENTS, INFERENCE, INTERFACE, TRAINING, Verdict, Verification
+from migrate.verdict import GRADIENTS, INFERENCE, INTERFACE, TRAINING, TRAJECTORY, Verdict, Verification
 from migrate.verify.judging import tolerances
 from migrate.verify.judging.interface import compare_interfaces, is_training
 from migrate.verify.judging.judgement import Criteria, compare_results
@@ -34,7 +34,7 @@ from migrate.verify.results import Results
 from migrate.verify.runners.request import RunRequest
 from migrate.verify.runners.side import KERAS, SERVING, Side
 
-_DEEP = (TRAINING, GRADIENTS)
+_DEEP = (TRAINING, GRADIENTS, TRAJECTORY)
 
 
 def compare_models(
@@ -66,7 +66,7 @@ def compare_models(
         plan = _make_plan(subjects, options, sources, work)
         calls = _load_calls(work, BASELINE_CALLS)
         pair = _make_pair(subjects, plan, options, work)
-        verification, answers = _judge(pair, options)
+        verification, answers = _judge(pair, plan, options)
         if options.bisect and any(not diff.equal for diff in verification.diffs):
             found = bisection.bisect_outputs(verification, subjects, plan.names, options, work)
             verification = dataclasses.replace(verification, bisection=found)
@@ -117,7 +117,7 @@ def _describe_limits(subjects: tuple[Subject, Subject], options: CompareOptions)
         return [f"{options.level}: a recording holds outputs only, no losses, variables or gradients"]
     return [
         f"training: the {name} has no training mode that changes anything; losses "
-        f"{'and gradients ' if options.level == GRADIENTS else ''}were compared"
+        f"{'and gradients ' if options.level != TRAINING else ''}were compared"
         for name, subject in zip(("baseline", "candidate"), subjects, strict=True)
         if subject.kind in (SERVING, KERAS) and not subject.training
     ]
@@ -248,7 +248,7 @@ def _restrict(found: Results, options: CompareOptions) -> Results:
     return found
 
 
-def _judge(pair: Pair, options: CompareOptions) -> tuple[Verification, tuple[Results, Results]]:
+def _judge(pair: Pair, plan: Plan, options: CompareOptions) -> tuple[Verification, tuple[Results, Results]]:
     criteria = Criteria(
         tolerance=options.tolerance,
         tolerances=options.tolerances,
@@ -263,6 +263,11 @@ def _judge(pair: Pair, options: CompareOptions) -> tuple[Verification, tuple[Res
         return compare_results(empty, empty, criteria, interface=diffs, level=INTERFACE), (empty, empty)
     try:
         verification, *answers = compare_pair(pair, criteria, options.limits, level=options.level)
+        if plan.training and isinstance(pair.baseline, Side) and isinstance(pair.candidate, Side):
+            found = trajectory.compare_trajectories(
+                pair.baseline, pair.candidate, plan.training, criteria, options.limits, steps=options.steps
+            )
+            verification = trajectory.add_trajectory(verification, found, strict=options.strict)
     except isolation.JobError as error:
         candidate = pair.candidate
         if not isinstance(candidate, Side) or candidate.label not in str(error):

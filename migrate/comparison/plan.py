@@ -49,6 +49,19 @@ class PlanRequest:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingPlan:
+    """What both sides are trained on.
+
+    Attributes:
+      batches: "tags/signature" -> ids of the calls whose inputs are its batches, taken in turn.
+      skipped: signatures that are not trained: "place: reason".
+    """
+
+    batches: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is run and compared beside the calls. Pairs are (baseline's, candidate's).
 
@@ -60,6 +73,7 @@ class Plan:
       loss_tags: tag sets whose losses count; None where the level wants none.
       update_call: id of the training call after which variables are read, "" for none.
       gradient_calls: ids of the calls whose outputs are differentiated.
+      training: what both sides are trained on, None where the level wants none.
       answers: candidate's own call id -> baseline's call id.
       names: how each side spells what the other has named.
       not_compared, notes: lines for people.
@@ -73,6 +87,7 @@ class Plan:
     loss_tags: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     update_call: str = ""
     gradient_calls: tuple[str, ...] = ()
+    training: TrainingPlan | None = None
     answers: Mapping[str, str] = dataclasses.field(default_factory=dict)
     names: tuple[Names, Names] = (Names(), Names())
     not_compared: tuple[str, ...] = ()

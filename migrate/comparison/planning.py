@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from migrate import errors, readers
 from migrate.comparison import naming
+from migrate.comparison.batches import plan_training
 from migrate.comparison.naming import Reading
 from migrate.comparison.plan import Plan, PlanRequest, SideRequest
 from migrate.comparison.sides import BASELINE_CALLS, CANDIDATE_CALLS, RECORDED
@@ -72,7 +73,7 @@ def plan(request: PlanRequest) -> Plan:
         os.makedirs(os.path.join(request.work, name))
         save_calls(os.path.join(request.work, name), listed)
     random = sorted({*_find_random(baseline, planned), *_find_random(candidate, answering)})
-    deep = request.level in ("training", "gradients")
+    deep = request.level in ("training", "gradients", "trajectory")
     return Plan(
         random=tuple(random),
         racy=tuple(_find_racy(baseline, planned)) if request.baseline.kind == SESSION else (),
@@ -80,7 +81,8 @@ def plan(request: PlanRequest) -> Plan:
         inputs=preview_calls(planned),
         loss_tags=(baseline.training_tags or (), candidate.training_tags or ()) if deep else None,
         update_call=_find_update_call(baseline, planned) if deep else "",
-        gradient_calls=_choose_gradient_calls(planned, random) if request.level == "gradients" else (),
+        gradient_calls=_choose_gradient_calls(planned, random) if request.level in ("gradients", "trajectory") else (),
+        training=plan_training(baseline, planned, random) if request.level == "trajectory" else None,
         outputs=tuple(_list_outputs(baseline, candidate, request)),
         answers={dataclasses.replace(call, answers="").id: call.id for call in answering},
         known=(tuple(baseline.signatures), tuple(candidate.signatures)),

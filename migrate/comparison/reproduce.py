@@ -33,7 +33,7 @@ def spell_command(baseline: str, candidate: str, options: CompareOptions) -> str
         flags.append(f"--batch_sizes={','.join(map(str, options.batch_sizes))}")
     if not inputs and options.nonfinite:
         flags.append("--nonfinite")
-    for name in ("error_rate", "draws"):
+    for name in ("error_rate", "draws", "steps"):
         if getattr(options, name) != getattr(default, name):
             flags.append(f"--{name}={getattr(options, name):g}")
     flags += [f"--{name}" for name in ("bisect", "benchmark") if getattr(options, name)]

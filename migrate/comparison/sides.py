@@ -103,7 +103,7 @@ def explore_subject(subject: Subject, name: str, work: str, options: CompareOpti
     if subject.kind != RECORDED:
         check = scan_job.CheckRequest(path=subject.path, allowed=options.allow_unsafe_ops)
         isolation.run_job(scan_job.CHECK, check, limits=options.limits, where=where)
-    is_deep = options.level in ("training", "gradients")
+    is_deep = options.level in ("training", "gradients", "trajectory")
     if subject.kind != KERAS and not (subject.kind == SERVING and is_deep):
         return subject
     graph = os.path.join(work, f"{name}_graph") if subject.kind == KERAS else ""

@@ -60,7 +60,7 @@ class LoadedKerasFile(Servable):
         return self._apply(self._training, inputs)
 
     def compute_losses(self) -> list[Any]:
-        return [] if self._losses is None else [loss.numpy() for loss in self._losses()]
+        return [] if self._losses is None else list(self._losses())
 
     def describe(self) -> list[dict[str, Any]]:
         """Its signature, and the training mode where there is one, as the interface level compares them."""

@@ -70,6 +70,31 @@ class RunRequest:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FitRequest:
+    """A side is trained for a few steps.
+
+    Attributes:
+      path, calls, op_library, names, read: as of a RunRequest.
+      batches: "tags/signature" -> ids of the calls whose inputs are its batches, taken in turn.
+      results: folder to write with `courses.save_courses`.
+      steps: of each optimizer.
+      outputs: "tags/signature" -> keys of the outputs to make the objective of; absent where the side may choose.
+      trained: names of the variables to train where the side does not say which.
+    """
+
+    path: str
+    calls: str
+    batches: Mapping[str, tuple[str, ...]]
+    results: str
+    steps: int
+    op_library: tuple[str, ...] = ()
+    outputs: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    trained: tuple[str, ...] = ()
+    names: Names = dataclasses.field(default_factory=Names)
+    read: ReadOptions = dataclasses.field(default_factory=ReadOptions)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """A model of some kind and one call of it.
 

@@ -50,7 +50,7 @@ class Servable(abc.ABC):
 
     @abc.abstractmethod
     def compute_losses(self) -> list[Any]:
-        """Regularization losses, scalars, in the model's order."""
+        """Regularization losses, scalar tensors, in the model's order: a tape that is on sees how they come about."""
 
 
 class LoadedSavedModel(Servable):
@@ -85,7 +85,7 @@ class LoadedSavedModel(Servable):
         return {key: value for key, value in zip(self._outputs, found, strict=True) if key}
 
     def compute_losses(self) -> list[Any]:
-        return [loss().numpy() for loss in getattr(self._loaded, "regularization_losses", ())]
+        return [loss() for loss in getattr(self._loaded, "regularization_losses", ())]
 
     def _specs(self, signature: str) -> dict[str, Any]:
         return dict(self._loaded.signatures[signature].structured_input_signature[1])

@@ -77,7 +77,7 @@ def _run(wish: RunRequest, load: Callable[[str], Servable], found: result_files.
         _run_call(loaded, call, initial, found, wish)
     _restore(loaded, initial)
     if wish.losses:
-        found.losses = loaded.compute_losses()
+        found.losses = [loss.numpy() for loss in loaded.compute_losses()]
         found.trainable = loaded.trainable
     if wish.variables:
         found.variables = {name: to_value(variable.read_value()) for name, variable in loaded.variables.items()}
