@@ -21,9 +21,11 @@ def plan_training(baseline: Reading, planned: Sequence[Call], random: Sequence[t
     Args:
       baseline: whose training variant it is.
       planned: the calls that both sides can make.
-      random: (tags/signature, output key) of outputs that a random number generator reaches.
+      random: (tags/signature, output key) of outputs of the baseline that a random number generator reaches, as far
+        as its graph is known; of others the run tells.
     """
-    drawn = {label for label, _ in random}
+    unseen = {call.id.rpartition("/")[0] for call in planned if (call.tags, call.signature) in baseline.unseen}
+    drawn = {label for label, _ in random} - unseen
     labels: dict[str, list[Call]] = {}
     for call in planned:
         if call.tags == baseline.training_tags and call.case not in _NO_BATCHES:

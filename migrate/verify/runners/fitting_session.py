@@ -21,6 +21,7 @@ from migrate.verify.runners.fitting import (
     Gradients,
     Trainee,
     UntrainableError,
+    describe_refusal,
     fit_label,
     load_libraries,
     make_objective,
@@ -59,17 +60,15 @@ def _fit(
         with loaded.graph.as_default():
             trainee = SessionTrainee(loaded, signature, batches[0], wish.outputs.get(label))
             return fit_label(trainee, label, batches, wish.steps)
-    except UntrainableError as error:
-        return [refuse(label, name, str(error)) for name in OPTIMIZERS]
-    except Exception as error:
-        return [refuse(label, name, first_line(error)) for name in OPTIMIZERS]
+    except Exception as error:  # Whatever stands in the way is the answer.
+        return [refuse(label, name, describe_refusal(error)) for name in OPTIMIZERS]
     finally:
         loaded.close()
 
 
 class SessionTrainee(Trainee):
     """A signature in a session. All of its outputs are fetched in each step, since a call of the migrated model
-    computes all, and what they write is part of the state; UPDATE_OPS run in the same step.
+    computes all, and what they write is part of the state; UPDATE_OPS run with them.
 
     Raises:
       UntrainableError: there is nothing to train, or no way to a gradient.
@@ -78,7 +77,9 @@ class SessionTrainee(Trainee):
     def __init__(self, loaded: LoadedVariant, signature: Signature, first: Call, outputs: Sequence[str] | None) -> None:
         self._loaded, self._signature = loaded, signature
         feeds = loaded.make_feeds(signature.inputs, first.inputs)
-        self._variables = {v.op.name: v for v in tf.compat.v1.global_variables()}
+        # One that trains need not be in the collection of all.
+        listed = (*tf.compat.v1.global_variables(), *tf.compat.v1.trainable_variables())
+        self._variables = {v.op.name: v for v in listed}
         self._trained = {v.op.name: v for v in tf.compat.v1.trainable_variables() if v.dtype.base_dtype.is_floating}
         if not self._trained:
             raise UntrainableError("it has no trainable variables")
@@ -103,7 +104,7 @@ class SessionTrainee(Trainee):
         try:
             return self._differentiate(floats)
         except Exception as error:  # LookupError for an op without gradient, whatever else its gradient raises
-            reason = first_line(error)
+            reason = describe_refusal(error)
         # Perhaps one of them only stands in the way.
         able = {}
         for key, value in floats.items():
@@ -147,8 +148,10 @@ class SessionTrainee(Trainee):
 
     def differentiate(self, call: Call) -> Gradients:
         feeds = self._loaded.make_feeds(self._signature.inputs, call.inputs)
-        fetches = [self._objective, self._losses, self._gradients, self._fetched, self._updates]
-        objective, losses, gradients, _, _ = self._loaded.session.run(fetches, feeds)
+        # What TF1 left unordered, reads before writes: as the migrated model has it, or a step would be a race.
+        fetches = [self._objective, self._losses, self._gradients]
+        objective, losses, gradients = self._loaded.session.run(fetches, feeds)
+        self._loaded.session.run([self._fetched, self._updates], feeds)
         return Gradients(
             objective=np.asarray(objective),
             losses=[np.asarray(loss) for loss in losses],

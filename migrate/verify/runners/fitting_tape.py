@@ -11,12 +11,12 @@ import tensorflow as tf
 from migrate.inputs import calls as call_files
 from migrate.inputs.calls import Call
 from migrate.verify.courses import OPTIMIZERS, Course, save_courses
-from migrate.verify.results import first_line
 from migrate.verify.runners.candidate import call_piece, find_piece, to_tensor, to_value
 from migrate.verify.runners.fitting import (
     Gradients,
     Trainee,
     UntrainableError,
+    describe_refusal,
     fit_label,
     load_libraries,
     make_objective,
@@ -167,8 +167,6 @@ def _run(wish: FitRequest, make: Callable[[str, Call], Trainee]) -> None:
         batches = [calls[name] for name in ids]
         try:
             found += fit_label(make(label, batches[0]), label, batches, wish.steps)
-        except UntrainableError as error:
-            found += [refuse(label, name, str(error)) for name in OPTIMIZERS]
         except Exception as error:  # Loading runs the model's own code.
-            found += [refuse(label, name, first_line(error)) for name in OPTIMIZERS]
+            found += [refuse(label, name, describe_refusal(error)) for name in OPTIMIZERS]
     save_courses(wish.results, found)
