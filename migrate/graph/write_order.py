@@ -14,8 +14,10 @@ from tensorflow.core.framework import graph_pb2
 from migrate.graph import index as graph_index
 
 _READS = ("ReadVariableOp", "ResourceGather", "ResourceGatherNd")
-# Ops that take a handle and neither read nor write the value, or hand it to a frame or branch.
-_LOOKS = ("VarIsInitializedOp", "VariableShape", "Enter", "Switch", "Identity", "Merge")
+# Ops that take a handle and neither read nor write the value.
+_LOOKS = ("VarIsInitializedOp", "VariableShape")
+# They hand it to a frame or branch: they write where what is behind them does.
+_PASSES = ("Enter", "Switch", "Identity", "Merge")
 
 
 def order_writes(graph_def: Any) -> tuple[Any, frozenset[str]]:
@@ -27,6 +29,7 @@ def order_writes(graph_def: Any) -> tuple[Any, frozenset[str]]:
     result = graph_pb2.GraphDef()
     result.CopyFrom(graph_def)
     index = graph_index.GraphIndex(result)
+    consumers = index.consumers()
     readers: dict[str, list[str]] = {}
     writers: dict[str, list[str]] = {}
     for node in result.node:
@@ -37,9 +40,8 @@ def order_writes(graph_def: Any) -> tuple[Any, frozenset[str]]:
                 continue
             if node.op in _READS:
                 readers.setdefault(ref.node, []).append(node.name)
-            elif node.op not in _LOOKS:
+            elif node.op not in _LOOKS and (node.op not in _PASSES or _leads_to_write(consumers, node.name)):
                 writers.setdefault(ref.node, []).append(node.name)
-    consumers = index.consumers()
     for variable, names in sorted(writers.items()):
         for name in names:
             after = _descendants(consumers, name)
@@ -52,6 +54,24 @@ def order_writes(graph_def: Any) -> tuple[Any, frozenset[str]]:
                     consumers.setdefault(reader, []).append((index.nodes[name], len(index.nodes[name].input) - 1))
                     after = _descendants(consumers, name)
     return result, frozenset(raced)
+
+
+def _leads_to_write(consumers: dict[str, list[tuple[Any, int]]], name: str) -> bool:
+    """Whether the handle that a node hands on is written through, in a branch or loop.
+
+    The node itself then waits for the readers outside: within, where the graph has an order or none, nothing changes.
+    """
+    pending, seen = [name], {name}
+    while pending:
+        for node, position in consumers.get(pending.pop(), ()):
+            if node.input[position].startswith("^") or node.name in seen:
+                continue
+            seen.add(node.name)
+            if node.op in _PASSES:
+                pending.append(node.name)
+            elif node.op not in _READS and node.op not in _LOOKS:
+                return True
+    return False
 
 
 def _descendants(consumers: dict[str, list[tuple[Any, int]]], name: str) -> set[str]:

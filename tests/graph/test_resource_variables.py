@@ -9,6 +9,7 @@ import tensorflow as tf
 from legacy_graphs import build, cut, ops_of, reference_variable, run_converted, run_legacy, v1
 
 from migrate import errors
+from migrate.graph.control_flow import raise_control_flow
 from migrate.graph.resource_variables import convert_reference_variables
 from migrate.graph.write_order import order_writes
 
@@ -212,3 +213,26 @@ def test_order_writes_makes_no_circle():
     inputs = {node.name: list(node.input) for node in graph.node}
     assert "^late" not in inputs["write"] and "^write" in inputs["late"]
     assert raced == frozenset()
+
+
+def test_write_in_a_branch_waits_for_the_reads_outside() -> None:
+    """The conditional as a whole waits, raised or not: what is in it cannot (its nodes may be dead)."""
+
+    def program() -> None:
+        predicate = v1.placeholder(tf.bool, [], name="predicate")
+        handle = raw.VarHandleOp(dtype=tf.float32, shape=[], shared_name="n", name="n")
+        raw.ReadVariableOp(resource=handle, dtype=tf.float32, name="read")
+        untaken, taken = raw.Switch(data=handle, pred=predicate, name="switch")
+        one = raw.Switch(data=tf.constant(1.0), pred=predicate, name="one")
+        with tf.control_dependencies([raw.AssignAddVariableOp(resource=taken, value=one[1], name="write")]):
+            then = tf.identity(one[1], name="then")
+        other = raw.ReadVariableOp(resource=untaken, dtype=tf.float32, name="inner_read")
+        raw.Merge(inputs=[other, then], name="merge")
+
+    graph, raced = order_writes(build(program).graph_def)
+    inputs = {node.name: list(node.input) for node in graph.node}
+    assert "^read" in inputs["switch"] and raced == {"read"}
+    raised, findings = raise_control_flow(graph, keep=("merge:0", "read:0", "write"))
+    assert not findings
+    conditional = next(node for node in raised.node if node.op == "If")
+    assert "^read" in conditional.input

@@ -133,8 +133,9 @@ class Emitter:
         produced: tuple[list[Node], Mapping[Tensor, int]],
     ) -> None:
         context, (merges, exports) = self.context, produced
-        for node in cluster.nodes:
-            if node in merges:
+        for node, branch in cluster.nodes.items():
+            # What a Switch waits for, both branches wait for.
+            if node in merges or (branch is None and node.kind == "Switch"):
                 captures.controls.update((control, None) for control in node.controls if control not in cluster.nodes)
         inputs = _inputs_of(builder, captures)
         stateful = any(branch.builder.stateful for branch in branches)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from migrate.graph import prepare
+from migrate.graph import effects, prepare
 from migrate.graph.index import GraphIndex
 from migrate.inputs import calls as call_files
 from migrate.inputs.calls import Call
@@ -94,6 +94,7 @@ class SessionTrainee(Trainee):
         ]
         self._updates = [loaded.graph.get_operation_by_name(name) for name in able]
         self._fetched = [name for tensor in signature.outputs.values() for name in tensor.tensor_names]
+        self._writes = bool(effects.find_writers(index, index.ancestors(self._fetched, list(feeds))))
         self.outputs, self._objective, self._gradients = self._build(outputs)
 
     def _build(self, outputs: Sequence[str] | None) -> tuple[tuple[str, ...], Any, list[Any]]:
@@ -148,10 +149,15 @@ class SessionTrainee(Trainee):
 
     def differentiate(self, call: Call) -> Gradients:
         feeds = self._loaded.make_feeds(self._signature.inputs, call.inputs)
-        # What TF1 left unordered, reads before writes: as the migrated model has it, or a step would be a race.
         fetches = [self._objective, self._losses, self._gradients]
-        objective, losses, gradients = self._loaded.session.run(fetches, feeds)
-        self._loaded.session.run([self._fetched, self._updates], feeds)
+        if self._writes:
+            objective, losses, gradients, _, _ = self._loaded.session.run(
+                [*fetches, self._fetched, self._updates], feeds
+            )
+        else:
+            # TF1 left unordered what reads and what UPDATE_OPS write: reads first, as it mostly was, or it is a race.
+            objective, losses, gradients = self._loaded.session.run(fetches, feeds)
+            self._loaded.session.run(self._updates, feeds)
         return Gradients(
             objective=np.asarray(objective),
             losses=[np.asarray(loss) for loss in losses],

@@ -11,7 +11,7 @@ import tensorflow as tf
 from migrate.inputs import calls as call_files
 from migrate.inputs.calls import Call
 from migrate.verify.courses import OPTIMIZERS, Course, save_courses
-from migrate.verify.runners.candidate import call_piece, find_piece, to_tensor, to_value
+from migrate.verify.runners.calling import call_piece, find_piece, to_tensor, to_value
 from migrate.verify.runners.fitting import (
     Gradients,
     Trainee,
