@@ -13,6 +13,8 @@ from migrate import errors
 VERIFY_MODES = ("auto", "none", "strict")
 # How weights get into the result (`write.weights`).
 WEIGHT_MODES = ("copy", "reflink", "link", "rewrite")
+PUBLISH_MODES = ("pass", "all")
+ALREADY_TF2_MODES = ("skip", "copy")
 
 
 def find_libraries(paths: tuple[str, ...]) -> tuple[str, ...]:
@@ -135,6 +137,9 @@ class MigrateOptions:
       weights: how they get into the result: "copy" of the data shards, "reflink" (a copy that shares blocks), "link"
         (hard links: the source's own files) or "rewrite" (through memory, tensor by tensor).
       check_weights: hold every byte of the data shards against its checksum; small checkpoints are checked anyway.
+      publish: "pass": a model that differs from its original is not published; "all": it is, and stays `regressed`.
+      quarantine: folder that receives a model that differs and is not published, "" to drop it.
+      already_tf2: "skip": a TF2 SavedModel is left alone; "copy": it is copied to the destination.
     """
 
     overwrite: bool = False
@@ -150,6 +155,9 @@ class MigrateOptions:
     dump_graphs: str = ""
     weights: str = "copy"
     check_weights: bool = False
+    publish: str = "pass"
+    quarantine: str = ""
+    already_tf2: str = "skip"
 
     @property
     def reading(self) -> ReadOptions:
@@ -166,6 +174,8 @@ class MigrateOptions:
             raise errors.UsageError(
                 f"weights is {self.weights!r}", where="--weights", hint=f"one of {', '.join(WEIGHT_MODES)}"
             )
+        check_values("--publish", (self.publish,), PUBLISH_MODES)
+        check_values("--already_tf2", (self.already_tf2,), ALREADY_TF2_MODES)
         if self.target_tensorflow and not re.fullmatch(r"2\.\d+(\.\d+)?", self.target_tensorflow):
             raise errors.UsageError(
                 f"{self.target_tensorflow!r} is no version of TensorFlow 2",
@@ -174,25 +184,77 @@ class MigrateOptions:
             )
 
 
+# What a resumed run tries again unless told otherwise: it may come out otherwise.
+RETRIED = ("crashed", "failed", "timed_out")
+RETRIABLE = ("blocked", *RETRIED, "regressed")
+DUPLICATE_MODES = ("copy", "link", "migrate")
+ENGINES = ("local", "ray")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which of the models that are found.
+
+    Attributes:
+      include, exclude: shell patterns over the path below the source's root; a model is taken that one of `include`
+        fits (or all, where there is none) and none of `exclude`.
+      formats: names of formats; () for all.
+      min_size, max_size: bytes of the model's files; None for no bound.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+    min_size: int | None = None
+    max_size: int | None = None
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ZooOptions:
     """How to migrate a zoo.
 
     Attributes:
       jobs: models at a time.
-      resume: go on with an earlier run: what it settled is not done again.
+      resume: go on with an earlier run: what it settled is not done again, unless its source has changed.
+      retry: statuses that a resumed run tries again.
       report_dir: folder of the reports; "" for `<dest>/_migration`.
+      selection: which models.
+      duplicates: models with equal files are migrated once; "copy": the others get a copy of the result, "link": hard
+        links to it, "migrate": each is migrated by itself.
+      memory_budget: bytes that the models in work may take together by estimate; None for what the machine has free.
+      scratch_limit: bytes of remote models that may lie on the local disk at a time; None for half of what is free.
+      engine: "local": on this machine; "ray": on a Ray cluster.
+      ray_address: of the cluster; "" finds or starts one.
+      metrics_file: file that receives counters in Prometheus' text format while the run goes on; "" for none.
       migrate: for each model.
     """
 
     jobs: int = 1
     resume: bool = False
+    retry: tuple[str, ...] = RETRIED
     report_dir: str = ""
+    selection: Selection = dataclasses.field(default_factory=Selection)
+    duplicates: str = "copy"
+    memory_budget: int | None = None
+    scratch_limit: int | None = None
+    engine: str = "local"
+    ray_address: str = ""
+    metrics_file: str = ""
     migrate: MigrateOptions = dataclasses.field(default_factory=MigrateOptions)
 
     def __post_init__(self) -> None:
         if self.jobs < 1:
             raise errors.UsageError(f"{self.jobs} jobs", where="--jobs", hint="give at least 1")
+        check_values("--retry", self.retry, RETRIABLE)
+        check_values("--duplicates", (self.duplicates,), DUPLICATE_MODES)
+        check_values("--engine", (self.engine,), ENGINES)
+
+
+def check_values(flag: str, values: tuple[str, ...], known: tuple[str, ...]) -> None:
+    """Raises UsageError where one of `values` is not `known`."""
+    for value in values:
+        if value not in known:
+            raise errors.UsageError(f"{value!r} is none of its values", where=flag, hint=f"one of {', '.join(known)}")
 
 
 # 0 last: what the first call of a signature tells (gradients, moving averages) wants rows.
@@ -266,3 +328,18 @@ class CompareOptions:
             raise errors.UsageError(f"{self.steps} steps", where="--steps", hint="give at least 1")
         if self.draws < 2:
             raise errors.UsageError(f"{self.draws} draws", where="--draws", hint="give at least 20")
+
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def parse_size(text: str) -> int:
+    """Bytes: "800M", "2GB", "1.5GiB", "1000".
+
+    Raises:
+      ValueError: it is none.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    if not found:
+        raise ValueError(f"{text!r} is no size; 800M or 2GB are")
+    return int(float(found[1]) * _UNITS[found[2].upper()])

@@ -41,6 +41,9 @@ class Outcome:
       error: one readable line, "" where all is well.
       seconds: wall time.
       peak_rss_bytes: largest resident size of any of its processes.
+      quarantine: where a model that differs from its original was put, "" where it was not.
+      duplicate_of: source of the equal model of the same zoo that was migrated for both, "" where this one was.
+      log: file with what its processes printed, relative to the report's folder, "" where they printed nothing.
     """
 
     source: str
@@ -53,6 +56,9 @@ class Outcome:
     error: str = ""
     seconds: float = 0.0
     peak_rss_bytes: int = 0
+    quarantine: str = ""
+    duplicate_of: str = ""
+    log: str = ""
 
     def to_record(self) -> dict[str, Any]:
         """The JSON value of report.json's "models"."""

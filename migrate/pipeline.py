@@ -11,19 +11,18 @@ import dataclasses
 import functools
 import os
 import shutil
-import tempfile
 import time
-from typing import Any
+from collections.abc import Callable
 
 from migrate import detect, errors, isolation, scan
-from migrate.model import READABLE, Finding, Format
+from migrate.model import READABLE, Finding, Format, Source
 from migrate.options import MigrateOptions, ReadOptions, RebuildOptions
 from migrate.outcome import Outcome, Status
 from migrate.verdict import Verdict, Verification
 from migrate.verify.extras import Extras
 from migrate.verify.migration import verify_migration
 from migrate.verify.runners.side import MIGRATED, RUNNERS, SESSION
-from migrate.write import provenance, staging
+from migrate.write import copying, provenance, staging
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +55,11 @@ class BuildRequest:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """What came of it: findings of all three stages, and what to verify beside the planned calls."""
+    """What came of it: findings of all three stages, what to verify beside the planned calls, the source's digest."""
 
     findings: tuple[Finding, ...]
     extras: Extras
+    digest: str
 
 
 BUILD = isolation.Job(
@@ -78,21 +78,40 @@ BUILD = isolation.Job(
 )
 _STAGE_FILE = "stage"
 _SCRATCH = "scratch"
+_CALLS = "calls"
 
 
 @dataclasses.dataclass(slots=True)
-class _Progress:
-    """What is known of a model while it moves through the stages."""
+class Progress:
+    """What is known of a model while it moves through the stages; another thread may look at it."""
 
     stage: str = "detect"
     format: str = ""
     findings: tuple[Finding, ...] = ()
     verification: Verification | None = None
     peak_rss_bytes: int = 0
+    digest: str = ""
+    quarantine: str = ""
+    work: str = ""
+
+    def find_stage(self) -> str:
+        """The stage right now: the process that builds says it in a file."""
+        with contextlib.suppress(OSError), open(os.path.join(self.work, _STAGE_FILE), encoding="utf-8") as file:
+            return self.stage if self.stage == "verify" else file.read() or self.stage
+        return self.stage
+
+
+# Called with the outcome and the finished folder just before that takes its place.
+ReadyCallback = Callable[[Outcome, str], None]
 
 
 def migrate_model(
-    source: str | os.PathLike[str], dest: str | os.PathLike[str], options: MigrateOptions | None = None
+    source: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    options: MigrateOptions | None = None,
+    *,
+    progress: Progress | None = None,
+    on_ready: ReadyCallback | None = None,
 ) -> Outcome:
     """Migrates one model and proves it.
 
@@ -100,6 +119,8 @@ def migrate_model(
       source: folder of the legacy model.
       dest: folder to write; it appears complete or not at all.
       options: see MigrateOptions.
+      progress: is kept up to date.
+      on_ready: called with the outcome and the finished folder before that is published, in quarantine or at `dest`.
 
     Returns:
       The outcome: whatever is wrong with the model is a status and an error text, not an exception.
@@ -111,10 +132,25 @@ def migrate_model(
     options = options or MigrateOptions()
     source, dest = os.path.abspath(source), os.path.abspath(dest)
     started = time.monotonic()
-    progress = _Progress()
-    status, error = Status.MIGRATED, ""
+    progress = progress or Progress()
+
+    def describe(status: Status, error: str, published: str) -> Outcome:
+        return Outcome(
+            source=source,
+            dest=published,
+            format=progress.format,
+            status=status,
+            stage="done" if status in (Status.MIGRATED, Status.ALREADY_TF2) else progress.stage,
+            findings=progress.findings,
+            verification=progress.verification,
+            error=error,
+            seconds=round(time.monotonic() - started, 3),
+            peak_rss_bytes=progress.peak_rss_bytes,
+            quarantine=progress.quarantine,
+        )
+
     try:
-        status, error = _migrate(source, dest, options, progress)
+        return _migrate(source, dest, options, progress, describe, on_ready)
     except errors.UsageError:
         raise
     except isolation.JobError as failure:
@@ -127,28 +163,24 @@ def migrate_model(
         status, error = Status.FAILED, str(failure)
     except OSError as failure:
         status, error = Status.FAILED, f"{failure.filename or dest}: {failure.strerror or failure}"
-    return Outcome(
-        source=source,
-        dest=dest if status is Status.MIGRATED else "",
-        format=progress.format,
-        status=status,
-        stage="done" if status in (Status.MIGRATED, Status.ALREADY_TF2) else progress.stage,
-        findings=progress.findings,
-        verification=progress.verification,
-        error=error,
-        seconds=round(time.monotonic() - started, 3),
-        peak_rss_bytes=progress.peak_rss_bytes,
-    )
+    return describe(status, error, "")
 
 
-def _migrate(source: str, dest: str, options: MigrateOptions, progress: _Progress) -> tuple[Status, str]:
+def _migrate(
+    source: str,
+    dest: str,
+    options: MigrateOptions,
+    progress: Progress,
+    describe: Callable[[Status, str, str], Outcome],
+    on_ready: ReadyCallback | None,
+) -> Outcome:
     # Before a file of it is opened: a pipe would never end, a link may lead anywhere.
     scan.check_files(source)
     found = detect.detect_format(source)
     progress.format = found.format.value
-    if found.format is Format.TF2_SAVED_MODEL:
-        return Status.ALREADY_TF2, ""
-    if found.format not in READABLE:
+    if found.format is Format.TF2_SAVED_MODEL and options.already_tf2 == "skip":
+        return describe(Status.ALREADY_TF2, "", "")
+    if found.format not in (*READABLE, Format.TF2_SAVED_MODEL):
         raise errors.UnknownFormatError(
             f"{found.format.value}: {'; '.join(found.evidence)}",
             where=found.path,
@@ -156,45 +188,39 @@ def _migrate(source: str, dest: str, options: MigrateOptions, progress: _Progres
             or f"formats that are migrated: {', '.join(kind.value for kind in READABLE)}",
         )
     staging.check_destination(dest, overwrite=options.overwrite)
-    with tempfile.TemporaryDirectory(prefix="migrate-") as work, _published(dest) as publish:
-        built = _build(found.path, publish.staged, work, options, progress)
-        if options.verify != "none":
-            progress.stage = "verify"
-            progress.verification = verify_migration(found, publish.staged, work, built.extras, options)
-            if progress.verification.verdict is Verdict.FAIL:
-                return Status.REGRESSED, _describe_failure(progress.verification)
-        _complete_record(publish.staged, progress.verification)
+    with isolation.shared_server().scratch_folder() as work, staging.prepare_publication(dest) as publication:
+        progress.work = work
+        status, error, place = Status.MIGRATED, "", dest
+        if found.format is Format.TF2_SAVED_MODEL:
+            progress.stage = "write"
+            copying.copy_model(found.path, publication.staged)
+            status = Status.ALREADY_TF2
+        else:
+            _make(found, publication.staged, work, options, progress)
+        if progress.verification and progress.verification.verdict is Verdict.FAIL:
+            status, error = Status.REGRESSED, _describe_failure(progress.verification)
+            place = dest if options.publish == "all" else options.quarantine
+            progress.quarantine = place if place != dest else ""
+        outcome = describe(status, error, place if place == dest else "")
+        if place:
+            if on_ready is not None:
+                on_ready(outcome, publication.staged)
+            publication.publish(place)
+        return outcome
+
+
+def _make(found: Source, staged: str, work: str, options: MigrateOptions, progress: Progress) -> None:
+    """Builds the migrated model and judges it."""
+    built = _build(found.path, staged, work, options, progress)
+    if options.verify != "none":
+        progress.stage = "verify"
+        progress.verification = verify_migration(found, staged, work, built.extras, options)
+    _complete_record(staged, progress.verification)
+    if not progress.verification or progress.verification.verdict is not Verdict.FAIL:
         progress.stage = "write"
-        publish.accept()
-    return Status.MIGRATED, ""
 
 
-class _Publication:
-    """A staged folder, and whether it shall take its place."""
-
-    def __init__(self, staged: str) -> None:
-        self.staged = staged
-        self.accepted = False
-
-    def accept(self) -> None:
-        self.accepted = True
-
-
-class _NotPublished(Exception):
-    pass
-
-
-@contextlib.contextmanager
-def _published(dest: str) -> Any:
-    """A staged folder that is published only if accepted: a regressed model leaves nothing behind."""
-    with contextlib.suppress(_NotPublished), staging.staged_directory(dest) as staged:
-        publication = _Publication(staged)
-        yield publication
-        if not publication.accepted:
-            raise _NotPublished
-
-
-def _build(source: str, staged: str, work: str, options: MigrateOptions, progress: _Progress) -> Built:
+def _build(source: str, staged: str, work: str, options: MigrateOptions, progress: Progress) -> Built:
     """read, rebuild and write, in one isolated process."""
     progress.stage = "read"
     request = BuildRequest(
@@ -214,12 +240,15 @@ def _build(source: str, staged: str, work: str, options: MigrateOptions, progres
     )
     soon = tuple(name for kind in (SESSION, MIGRATED) for name in RUNNERS[kind].needs) if request.verify else ()
     try:
-        result = isolation.run_job(BUILD, request, limits=options.limits, where=source, soon=soon)
+        result = isolation.run_job(
+            BUILD, request, limits=options.limits, where=source, folders=(work, os.path.dirname(staged)), soon=soon
+        )
     finally:
         with contextlib.suppress(OSError), open(os.path.join(work, _STAGE_FILE), encoding="utf-8") as file:
             progress.stage = file.read() or progress.stage
     progress.peak_rss_bytes = result.peak_rss_bytes
     progress.findings = result.value.findings
+    progress.digest = result.value.digest
     return result.value
 
 
@@ -240,6 +269,8 @@ def build(request: BuildRequest) -> Built:
         with open(os.path.join(request.work, _STAGE_FILE), "w", encoding="utf-8") as file:
             file.write(stage)
 
+    for left in (request.staged, *(os.path.join(request.work, name) for name in (_CALLS, _SCRATCH))):
+        shutil.rmtree(left, ignore_errors=True)  # of a process that was killed, for which this one makes up
     enter("read")
     # Before anything of the model runs, and before any part of it is believed.
     scan.check_model(request.source, request.allow_unsafe_ops)
@@ -270,12 +301,12 @@ def build(request: BuildRequest) -> Built:
     provenance.write_record(request.staged, record)
     extras = Extras()
     if request.verify:
-        folder = os.path.join(request.work, "calls")
+        folder = os.path.join(request.work, _CALLS)
         os.makedirs(folder, exist_ok=True)
         planned = planning.plan_calls(rebuilt, seed=request.seed)
         calls.save_calls(folder, planned)
         extras = planning.plan_extras(rebuilt, planned)
-    return Built(findings=findings, extras=extras)
+    return Built(findings=findings, extras=extras, digest=digest)
 
 
 def _load_op_library(path: str) -> None:
@@ -311,10 +342,3 @@ def _describe_failure(verification: Verification) -> str:
     lines = verification.failures
     more = f" (+{len(lines) - 1} more)" if len(lines) > 1 else ""
     return (lines[0] if lines else "signatures were not compared: " + "; ".join(verification.not_compared[:2])) + more
-
-
-def remove_stale_staging(folder: str) -> None:
-    """Removes staging folders that a killed run has left in `folder`."""
-    for name in os.listdir(folder) if os.path.isdir(folder) else ():
-        if name.startswith(".") and name.endswith(".partial"):
-            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)

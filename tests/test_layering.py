@@ -41,6 +41,7 @@ ORDER = (
     "migrate.inspection",
     "migrate.comparison",
     "migrate.pipeline",
+    "migrate.publishing",
     "migrate.zoo",
     "migrate.cli",
     "compat",

@@ -9,7 +9,16 @@ from collections.abc import Callable, Sequence
 from absl import app, flags
 
 from migrate import errors
-from migrate.options import VERIFY_MODES, WEIGHT_MODES, Limits, MigrateOptions, ReadOptions, RebuildOptions, Tolerance
+from migrate.options import (
+    VERIFY_MODES,
+    WEIGHT_MODES,
+    Limits,
+    MigrateOptions,
+    ReadOptions,
+    RebuildOptions,
+    Tolerance,
+    parse_size,
+)  # fmt: skip
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -130,16 +139,37 @@ def define_migration_flags(timeout: float | None = None) -> None:
     flags.DEFINE_multi_string("op_library", [], "Shared library with custom ops; may be given several times.")
     define_safety_flags()
     flags.DEFINE_float("timeout", timeout, "Seconds that each stage of a model may take.", lower_bound=0)
-    flags.DEFINE_float("memory_limit_gb", None, "Gigabytes that each stage of a model may allocate.", lower_bound=0)
+    flags.DEFINE_float("memory_limit_gb", None, "--memory_limit in gigabytes.", lower_bound=0)
+    define_size_flag("memory_limit", "Memory that each stage of a model may take with all its processes, say 4GB.")
+    define_size_flag("disk_limit", "Disk that each stage of a model may fill, say 10GB.")
     flags.DEFINE_float("rtol", Tolerance().relative, "Relative tolerance of floats.")
     flags.DEFINE_float("atol", Tolerance().absolute, "Absolute tolerance of floats.")
     flags.DEFINE_integer("seed", 0, "Seed of the synthesised inputs.")
 
 
-def parse_migration_flags() -> MigrateOptions:
-    """The flags of `define_migration_flags` as options."""
+def define_size_flag(name: str, text: str) -> None:
+    """A flag for bytes, spelled "800M" or "2GB"."""
+    flags.DEFINE_string(name, "", text)
+
+
+def parse_size_flag(name: str) -> int | None:
+    """Bytes; None where the flag is not given.
+
+    Raises:
+      UsageError: it is no size.
+    """
+    text = flags.FLAGS[name].value
+    try:
+        return parse_size(text) if text else None
+    except ValueError as error:
+        raise errors.UsageError(str(error), where=f"--{name}") from error
+
+
+def parse_migration_flags(*, publish: str = "pass", already_tf2: str = "skip") -> MigrateOptions:
+    """The flags of `define_migration_flags` as options; `publish` and `already_tf2` where a command has them."""
     values = flags.FLAGS
-    memory = values.memory_limit_gb
+    gigabytes = values.memory_limit_gb
+    memory = parse_size_flag("memory_limit") or (int(gigabytes * 2**30) if gigabytes else None)
     return MigrateOptions(
         overwrite=values.overwrite,
         verify=values.verify,
@@ -157,7 +187,9 @@ def parse_migration_flags() -> MigrateOptions:
         allow_unsafe_ops=parse_unsafe_ops(),
         target_tensorflow=values.target_tensorflow,
         tolerance=Tolerance(relative=values.rtol, absolute=values.atol),
-        limits=Limits(timeout=values.timeout, memory_limit=int(memory * 2**30) if memory else None),
+        limits=Limits(timeout=values.timeout, memory_limit=memory, disk_limit=parse_size_flag("disk_limit")),
+        publish=publish,
+        already_tf2=already_tf2,
         seed=values.seed,
     )
 

@@ -109,12 +109,20 @@ class Server:
                 process.stdout.close()
         self._owned.remove()
 
+    @property
+    def is_cancelled(self) -> bool:
+        return self._cancelled
+
     def cancel(self) -> None:
         """Ends all running jobs; they and all later ones raise JobError "cancelled"."""
         self._cancelled = True
         for connection in list(self._connections):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+    def reopen(self) -> None:
+        """Takes jobs again after `cancel`."""
+        self._cancelled = False
 
     def own(self, folder: str) -> None:
         """Has `folder` removed when this process ends before it has done so itself."""

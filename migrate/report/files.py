@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TextIO
 
 from migrate.outcome import Outcome
 from migrate.report import html, junit
 
 
 def write_reports(folder: str, outcomes: Sequence[Outcome], summary: Mapping[str, int]) -> None:
-    """Writes report.json, report.html, junit.xml and models/*.html into `folder`, each complete or not at all."""
-    os.makedirs(folder, exist_ok=True)
-    record = {"summary": dict(summary), "models": [outcome.to_record() for outcome in outcomes]}
-    texts = {
-        "report.json": json.dumps(record, indent=1) + "\n",
-        "report.html": html.render_zoo(outcomes, summary),
-        "junit.xml": junit.render_zoo(outcomes),
-    }
-    os.makedirs(os.path.join(folder, html.MODELS), exist_ok=True)
-    for outcome in outcomes:
-        texts[os.path.join(html.MODELS, html.find_page_name(outcome.source))] = html.render_model(outcome)
-    for name, text in texts.items():
-        write_text(os.path.join(folder, name), text)
+    """Writes report.json, report.html, junit.xml and models/*.html into `folder`, each complete or not at all.
+
+    `outcomes` may read each of its items from a file when asked: thousands are never in memory together.
+    """
+    pages = os.path.join(folder, html.MODELS)
+    os.makedirs(pages, exist_ok=True)
+    with _replacing(os.path.join(folder, "report.json")) as file:
+        file.write(f'{{\n "summary": {json.dumps(dict(summary))},\n "models": [')
+        for position, outcome in enumerate(outcomes):
+            file.write(("," if position else "") + "\n" + json.dumps(outcome.to_record(), indent=1))
+            write_text(os.path.join(pages, html.find_page_name(outcome.source)), html.render_model(outcome))
+        file.write("\n ]\n}\n")
+    write_text(os.path.join(folder, "report.html"), html.render_zoo(outcomes, summary))
+    write_text(os.path.join(folder, "junit.xml"), junit.render_zoo(outcomes))
+
+
+@contextlib.contextmanager
+def _replacing(path: str) -> Iterator[TextIO]:
+    """A file that takes its place when the block ends well."""
+    # A path may hold bytes that are no UTF-8; a report shows them escaped.
+    with open(f"{path}.tmp", "w", encoding="utf-8", errors="backslashreplace") as file:
+        yield file
+    os.replace(f"{path}.tmp", path)
 
 
 def write_text(path: str, text: str) -> None:
     """Writes a file that is complete or not there."""
-    with open(f"{path}.tmp", "w", encoding="utf-8") as file:
+    with _replacing(path) as file:
         file.write(text)
-    os.replace(f"{path}.tmp", path)
 
 
 def format_summary(summary: Mapping[str, int], seconds: float) -> str:

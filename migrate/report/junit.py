@@ -10,7 +10,7 @@ from migrate.outcome import Outcome, Status
 from migrate.verdict import Verdict, Verification
 
 # XML 1.0 has no way to spell these, not even escaped.
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def render_zoo(outcomes: Sequence[Outcome]) -> str:
@@ -19,9 +19,13 @@ def render_zoo(outcomes: Sequence[Outcome]) -> str:
     failures = skipped = 0
     for outcome in outcomes:
         case = ElementTree.SubElement(
-            suite, "testcase", classname=outcome.format or "unknown", name=outcome.source, time=f"{outcome.seconds:.3f}"
+            suite,
+            "testcase",
+            classname=outcome.format or "unknown",
+            name=_clean(outcome.source),
+            time=f"{outcome.seconds:.3f}",
         )
-        message = _CONTROL.sub("", outcome.error)
+        message = _clean(outcome.error)
         if outcome.status is Status.SKIPPED:
             skipped += 1
             ElementTree.SubElement(case, "skipped", message=message)

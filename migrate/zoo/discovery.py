@@ -1,28 +1,58 @@
-"""Finds the models below a root, or named by a manifest."""
+"""Finds the models below a root, and chooses among them."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fnmatch
 import os
+import stat
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from migrate import detect, errors
-from migrate.model import Format
+from migrate.model import READABLE, Format
+from migrate.options import MigrateOptions, Selection
+from migrate.zoo import digests
+from migrate.zoo.changes import change_options
 
 # Files that are models by themselves. Everything else in a folder is somebody's data.
 _MODEL_FILES = (".h5", ".hdf5", ".keras", ".pb", ".tflite", ".onnx")
+# What makes a folder a model.
+_MODEL_MARKS = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb", "tfhub_module.pb")
+_ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 _FILE_FORMATS = frozenset({Format.KERAS_H5, Format.KERAS_V3, Format.FROZEN_GRAPH, Format.TFLITE, Format.ONNX})
+# tensorflow_hub/resolver.py, _module_descriptor_file: beside a module of its cache.
+_DESCRIPTOR = ".descriptor.txt"
+_DESCRIPTOR_START = "Module: "
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A model to migrate: where it is, and its path below the source root, which it keeps below `--dest`."""
+    """A model to migrate.
+
+    Attributes:
+      path: where it is.
+      relative: its path below the source root, which it keeps below `--dest`.
+      options: those of this model that differ from the others', by name.
+      handle: of a module in a cache of tensorflow_hub, "" elsewhere.
+    """
 
     path: str
     relative: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    handle: str = ""
+
+    def change_options(self, options: MigrateOptions) -> MigrateOptions:
+        return change_options(options, self.options)
 
 
-def discover_models(root: str) -> list[Entry]:
+def discover_models(root: str, skip: Sequence[str] = ()) -> list[Entry]:
     """Models below `root`, sorted; a model's own folder is not searched further, links are not followed.
+
+    Args:
+      root: folder.
+      skip: folders that are left out.
 
     Raises:
       SourceNotFoundError: there is no such folder.
@@ -34,53 +64,87 @@ def discover_models(root: str) -> list[Entry]:
     found: list[str] = []
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in folders if os.path.join(folder, name) not in skip]
         models = [name for name in folders if _is_model_dir(os.path.join(folder, name))]
         folders[:] = [name for name in folders if name not in models]
         found.extend(os.path.join(folder, name) for name in models)
-        found.extend(os.path.join(folder, name) for name in sorted(files) if _is_model_file(folder, name))
-    return [Entry(path=path, relative=os.path.relpath(path, root)) for path in sorted(found)]
+        single = [name for name in sorted(files) if is_model_file(os.path.join(folder, name))]
+        # What lies beside the files of a checkpoint belongs to them.
+        if _is_checkpoint(folder, files) and folder != root:
+            found.append(folder)
+            folders[:] = []
+        else:
+            found.extend(os.path.join(folder, name) for name in single)
+    return [Entry(path=path, relative=os.path.relpath(path, root), handle=_find_handle(path)) for path in sorted(found)]
 
 
 def _is_model_dir(path: str) -> bool:
-    return detect.is_saved_model_dir(path) or os.path.isfile(os.path.join(path, "tfhub_module.pb"))
+    # By name: a pipe or a dangling link in the place of a model's file is a bad model, not none.
+    return any(os.path.lexists(os.path.join(path, name)) for name in _MODEL_MARKS)
 
 
-def _is_model_file(folder: str, name: str) -> bool:
-    if not name.endswith(_MODEL_FILES):
+def _is_checkpoint(folder: str, files: Sequence[str]) -> bool:
+    """Whether a folder of a checkpoint can be migrated as a whole: its graph lies beside its values."""
+    if Format.CHECKPOINT not in READABLE:
+        return False
+    return any(name.endswith(".meta") for name in files) and any(name.endswith(".index") for name in files)
+
+
+def is_model_file(path: str) -> bool:
+    """Whether a file is a model by itself; pipes and devices are never opened."""
+    name = os.path.basename(path)
+    if not name.endswith((*_MODEL_FILES, *_ARCHIVES)) or name.startswith("."):
         return False
     try:
-        return detect.detect_format(os.path.join(folder, name)).format in _FILE_FORMATS
-    except errors.MigrateError:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return False
+        found = detect.detect_format(path).format
+    except (errors.MigrateError, OSError):
         return False
+    return found in _FILE_FORMATS or (found is Format.ARCHIVE and name.endswith(_ARCHIVES))
 
 
-def parse_manifest(path: str) -> list[Entry]:
-    """One path a line, relative to the manifest's folder; blank lines and "#" comments are left out.
+def _find_handle(path: str) -> str:
+    """The handle of a module in tensorflow_hub's cache, from the descriptor beside it."""
+    with contextlib.suppress(OSError, UnicodeError), open(path + _DESCRIPTOR, encoding="utf-8") as file:
+        first = file.readline().strip()
+        if first.startswith(_DESCRIPTOR_START):
+            return first.removeprefix(_DESCRIPTOR_START)
+    return ""
 
-    Raises:
-      UsageError: two lines would have the same destination, or a line names nothing.
-    """
-    base = os.path.dirname(os.path.abspath(path))
-    entries: dict[str, Entry] = {}
-    lost = []
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            text = line.partition("#")[0].strip()
-            if not text:
-                continue
-            full = os.path.normpath(os.path.join(base, text))
-            if not os.path.exists(full):
-                lost.append(f"line {number}: {text}")
-                continue
-            outside = os.path.isabs(text) or os.path.normpath(text).startswith("..")
-            relative = os.path.basename(full) if outside else os.path.normpath(text)
-            if relative in entries:
-                raise errors.UsageError(
-                    f"line {number} would be written over {entries[relative].path}: both are {relative} below --dest",
-                    where=path,
-                    hint="name them relative to the manifest's folder",
-                )
-            entries[relative] = Entry(path=full, relative=relative)
-    if lost:
-        raise errors.SourceNotFoundError(f"no such models: {'; '.join(lost)}", where=path)
-    return list(entries.values())
+
+def select_models(entries: Sequence[Entry], selection: Selection) -> list[Entry]:
+    """The entries that a selection takes."""
+    return [entry for entry in entries if _is_selected(entry, selection)]
+
+
+def _is_selected(entry: Entry, selection: Selection) -> bool:
+    names = (entry.relative, entry.handle)
+    if selection.include and not _fits(names, selection.include):
+        return False
+    if _fits(names, selection.exclude):
+        return False
+    if selection.formats:
+        try:
+            found = detect.detect_format(entry.path).format.value
+        except (errors.MigrateError, OSError):
+            found = Format.UNKNOWN.value
+        if found not in selection.formats:
+            return False
+    if selection.min_size is None and selection.max_size is None:
+        return True
+    try:
+        size = digests.list_source(entry.path).size
+    except OSError:
+        return True  # it is accounted for where it is migrated
+    return (selection.min_size or 0) <= size <= (size if selection.max_size is None else selection.max_size)
+
+
+def _fits(names: Sequence[str], patterns: Sequence[str]) -> bool:
+    """A pattern fits the whole path, or a folder above it: "speech" takes all below speech/."""
+    return any(
+        fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name, f"{pattern}/*")
+        for name in names
+        if name
+        for pattern in patterns
+    )

@@ -2,44 +2,57 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import contextlib
 import dataclasses
-import json
 import os
-import threading
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 
-from migrate import detect, errors, pipeline
-from migrate.model import READABLE, Format
-from migrate.options import MigrateOptions, ZooOptions
+from migrate import errors, publishing
+from migrate.options import ZooOptions
 from migrate.outcome import Outcome, Status
 from migrate.report import write_reports
-from migrate.zoo.discovery import Entry, discover_models, parse_manifest
-
-RESULTS = "results.jsonl"
-_REPORT_FOLDER = "_migration"
-# What a resumed run does not try again: it would come out the same.
-_SETTLED = frozenset({Status.MIGRATED, Status.ALREADY_TF2, Status.SKIPPED, Status.BLOCKED})
+from migrate.zoo.discovery import Entry, discover_models, select_models
+from migrate.zoo.driver import Driver, Watcher
+from migrate.zoo.engines import LocalEngine, Running
+from migrate.zoo.journal import RESULTS, Journal, Outcomes, Receipts
+from migrate.zoo.lock import hold_lock
+from migrate.zoo.manifest import parse_manifest
+from migrate.zoo.plan import REPORT_FOLDER, Folders, Planned, plan_models
+from migrate.zoo.stopping import Stop, Surroundings
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ZooReport:
-    """All outcomes, in the order of discovery. `report_dir` holds the written reports."""
+    """All outcomes, in the order of discovery. `report_dir` holds the written reports.
 
-    outcomes: tuple[Outcome, ...]
+    Attributes:
+      outcomes: of the models that are done.
+      report_dir: folder of the reports.
+      stopped: why the run ended before all models were done, "" where it did not.
+      total: number of models, done or not.
+    """
+
+    outcomes: Sequence[Outcome]
     report_dir: str
+    stopped: str = ""
+    total: int = 0
 
     @property
     def summary(self) -> dict[str, int]:
         """Counts by status, statuses that occur only."""
         counts: dict[str, int] = {}
-        for outcome in self.outcomes:
-            counts[outcome.status.value] = counts.get(outcome.status.value, 0) + 1
+        for status in _list_statuses(self.outcomes):
+            counts[status.value] = counts.get(status.value, 0) + 1
         return dict(sorted(counts.items()))
 
     @property
     def is_good(self) -> bool:
-        return all(outcome.status.is_good for outcome in self.outcomes)
+        return not self.stopped and all(status.is_good for status in _list_statuses(self.outcomes))
+
+
+def _list_statuses(outcomes: Sequence[Outcome]) -> Iterator[Status]:
+    return outcomes.statuses if isinstance(outcomes, Outcomes) else (outcome.status for outcome in outcomes)
 
 
 def migrate_zoo(
@@ -49,139 +62,129 @@ def migrate_zoo(
     *,
     on_outcome: Callable[[Outcome, int], None] | None = None,
     on_start: Callable[[int], None] | None = None,
+    on_tick: Callable[[Sequence[Running]], None] | None = None,
+    stop: Stop | None = None,
 ) -> ZooReport:
     """Migrates every model below a root, or named by a manifest file.
 
     Args:
-      source: folder, or a manifest with one path a line.
+      source: folder, or a manifest.
       dest: root folder; each model keeps its path below `source`.
       options: see ZooOptions.
       on_outcome: called with each outcome and the total, from the calling thread.
       on_start: called with the number of models.
+      on_tick: called a few times a second with what is in work.
+      stop: whoever holds it may end the run before its time.
 
     Returns:
       The report. One bad model never stops the others.
 
     Raises:
-      UsageError: no such source, nothing in it, or a destination that holds an earlier run.
+      UsageError: no such source, nothing in it, a destination that holds an earlier run or is in use.
     """
     options = options or ZooOptions()
     source, dest = os.path.abspath(source), os.path.abspath(dest)
-    entries = parse_manifest(source) if os.path.isfile(source) else discover_models(source)
+    folders = Folders(dest=dest, report_dir=os.path.abspath(options.report_dir or os.path.join(dest, REPORT_FOLDER)))
+    entries = find_entries(source, folders, options)
+    _check_destination(folders, options)
+    watcher = Watcher(on_start=on_start, on_outcome=on_outcome, on_tick=on_tick)
+    with contextlib.ExitStack() as held:
+        held.callback(_remove_state, folders)
+        held.enter_context(hold_lock(folders.state, dest))
+        if os.path.dirname(folders.state) != folders.report_dir:
+            held.enter_context(hold_lock(folders.report_dir, folders.report_dir))
+        journal = _open_journal(folders, options)
+        planned = plan_models(entries, folders, options)
+        root = source if os.path.isdir(source) else os.path.dirname(source)
+        surroundings = Surroundings(source=root, folders=(dest, folders.report_dir))
+        engine = LocalEngine(options.jobs)
+        try:
+            run = Driver(planned, journal, engine, options, watcher, stop or Stop(), surroundings)
+            stopped = run.run_all()
+        finally:
+            engine.close()
+        return _report(journal, planned, folders, stopped, surroundings)
+
+
+def _report(
+    journal: Journal, planned: Sequence[Planned], folders: Folders, stopped: str, surroundings: Surroundings
+) -> ZooReport:
+    trouble = ""
+    try:
+        journal.compact()
+    except OSError as error:
+        trouble = surroundings.find_trouble() or f"{error.filename or folders.report_dir}: {error.strerror}"
+    outcomes = Outcomes(journal, [item.task.relative for item in planned])
+    report = ZooReport(outcomes=outcomes, report_dir=folders.report_dir, stopped=stopped, total=len(planned))
+    try:
+        write_reports(folders.report_dir, outcomes, report.summary)
+    except OSError as error:
+        trouble = surroundings.find_trouble() or f"{error.filename or folders.report_dir}: {error.strerror}"
+    if trouble:
+        stopped = stopped or f"the reports could not be written: {trouble}"
+        report = dataclasses.replace(report, stopped=stopped)
+    return report
+
+
+def find_entries(source: str, folders: Folders, options: ZooOptions) -> list[Entry]:
+    """The models of a source that are selected.
+
+    Raises:
+      UsageError: there are none.
+    """
+    # Where the destination lies within the source, what was migrated is no model to migrate.
+    own = (folders.dest, folders.report_dir)
+    entries = parse_manifest(source) if os.path.isfile(source) else discover_models(source, skip=own)
     if not entries:
         raise errors.SourceNotFoundError(
             "no model was found", where=source, hint="a model is a folder with saved_model.pb or saved_model.pbtxt"
         )
-    report_dir = os.path.abspath(options.report_dir or os.path.join(dest, _REPORT_FOLDER))
-    earlier = _prepare_folders(dest, report_dir, options)
-    if options.resume:
-        # Before any model starts: what lies there now can only be a killed run's.
-        for folder in sorted({os.path.dirname(os.path.join(dest, entry.relative)) for entry in entries}):
-            pipeline.remove_stale_staging(folder)
-    if on_start is not None:
-        on_start(len(entries))
-    outcomes: dict[str, Outcome] = {}
-    journal = _Journal(os.path.join(report_dir, RESULTS))
-    with concurrent.futures.ThreadPoolExecutor(max_workers=max(options.jobs, 1)) as pool:
-        pending = {}
-        for entry in entries:
-            known = earlier.get(entry.path)
-            if known is not None and _is_settled(known):
-                outcomes[entry.path] = known
-                if on_outcome is not None:
-                    on_outcome(known, len(entries))
-                continue
-            pending[pool.submit(_migrate_entry, entry, dest, options)] = entry
-        for future in concurrent.futures.as_completed(pending):
-            outcome = future.result()
-            journal.append(outcome)
-            outcomes[pending[future].path] = outcome
-            if on_outcome is not None:
-                on_outcome(outcome, len(entries))
-    report = ZooReport(outcomes=tuple(outcomes[entry.path] for entry in entries), report_dir=report_dir)
-    write_reports(report_dir, report.outcomes, report.summary)
-    return report
+    selected = select_models(entries, options.selection)
+    if not selected:
+        raise errors.SourceNotFoundError(
+            f"none of {len(entries)} models is selected", where=source, hint="--dry_run lists them; see --include"
+        )
+    return selected
 
 
-def _prepare_folders(dest: str, report_dir: str, options: ZooOptions) -> dict[str, Outcome]:
-    """Makes the folders and reads what an earlier run has settled, by source path."""
-    results = os.path.join(report_dir, RESULTS)
-    overwrite = options.migrate.overwrite
-    if os.path.isdir(dest) and os.listdir(dest) and not (options.resume or overwrite):
+def _check_destination(folders: Folders, options: ZooOptions) -> None:
+    """Refuses a destination that holds something, makes the folders."""
+    dest = folders.dest
+    if os.path.isdir(dest) and os.listdir(dest) and not (options.resume or options.migrate.overwrite):
         raise errors.DestinationError(
             "the destination is not empty", where=dest, hint="--resume goes on with it, --overwrite replaces models"
         )
-    try:
-        os.makedirs(report_dir, exist_ok=True)
-        with open(results, "a", encoding="utf-8"):
-            pass
-    except OSError as error:
-        raise errors.DestinationError(
-            f"the report folder cannot be written: {error.strerror}", where=report_dir, hint="check --dest"
-        ) from error
+    for folder, flag in ((folders.report_dir, "--report_dir"), (folders.state, "--dest")):
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise errors.DestinationError(
+                f"the folder cannot be written: {error.strerror}", where=folder, hint=f"check {flag}"
+            ) from error
+        if not publishing.is_writable(folder):
+            raise errors.DestinationError("the folder cannot be written", where=folder, hint=f"check {flag}")
+
+
+def _open_journal(folders: Folders, options: ZooOptions) -> Journal:
+    path = os.path.join(folders.report_dir, RESULTS)
+    journal = Journal(path)
     if not options.resume:
-        os.remove(results)
-        return {}
-    return {outcome.source: outcome for outcome in _read_journal(results)}
+        shutil.rmtree(folders.receipts, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
+        return journal
+    journal.load()
+    receipts = Receipts(folders.receipts)
+    for record in receipts.collect():
+        known = journal.known.get(record.relative)
+        if known is None or known.files != record.files or known.status is not record.outcome.status:
+            journal.append(record)
+    shutil.rmtree(folders.receipts, ignore_errors=True)
+    return journal
 
 
-def _read_journal(path: str) -> list[Outcome]:
-    """Outcomes of earlier runs; a last line that a killed run left unfinished is dropped."""
-    found = []
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            try:
-                found.append(Outcome.from_record(json.loads(line)))
-            except (ValueError, KeyError, TypeError):
-                continue
-    return found
-
-
-def _is_settled(outcome: Outcome) -> bool:
-    if outcome.status not in _SETTLED:
-        return False
-    return outcome.status is not Status.MIGRATED or os.path.isdir(outcome.dest)
-
-
-class _Journal:
-    """results.jsonl: a line for each model as soon as it is done."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-
-    def append(self, outcome: Outcome) -> None:
-        with self._lock, open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(outcome.to_record()) + "\n")
-
-
-def _migrate_entry(entry: Entry, dest: str, options: ZooOptions) -> Outcome:
-    target = os.path.join(dest, entry.relative)
-    migrate_options: MigrateOptions = options.migrate
-    if options.resume and not migrate_options.overwrite and os.path.isdir(target):
-        # What stands there is whole (it is renamed into place), but its record is lost: make it again.
-        migrate_options = dataclasses.replace(migrate_options, overwrite=True)
-    try:
-        found = detect.detect_format(entry.path)
-        if os.path.isfile(entry.path) and found.format not in READABLE:
-            return _skip_file(entry, found.format)
-        return pipeline.migrate_model(entry.path, target, migrate_options)
-    except errors.MigrateError as error:
-        return _failed(entry, str(error))
-    except Exception as error:  # one bad model never stops the rest, whatever it does
-        return _failed(entry, f"{type(error).__name__}: {error}")
-
-
-def _failed(entry: Entry, error: str) -> Outcome:
-    return Outcome(source=entry.path, dest="", format="", status=Status.FAILED, stage="detect", error=error)
-
-
-def _skip_file(entry: Entry, kind: Format) -> Outcome:
-    return Outcome(
-        source=entry.path,
-        dest="",
-        format=kind.value,
-        status=Status.SKIPPED,
-        stage="detect",
-        error=f"{kind.value} is recognised, not migrated",
-    )
+def _remove_state(folders: Folders) -> None:
+    """After the run nothing of it stays but the reports; receipts do, where the journal could not be written."""
+    for folder in (folders.receipts, folders.state):
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)

@@ -41,7 +41,7 @@ def test_bad_models_stop_nobody(source, tmp_path):
     (source / "damaged").mkdir()
     (source / "damaged" / "saved_model.pb").write_bytes(b"\x0a\xff")
     shutil.copytree(ZOO.parent / "blocked" / "contrib_op" / "model", source / "blocked")
-    (source / "keras.h5").write_bytes(b"\x89HDF\r\n\x1a\n....")
+    (source / "mobile.tflite").write_bytes(b"\x1c\0\0\0TFL3....")
     (source / "new").mkdir()
     (source / "new" / "saved_model.cpb").write_bytes(b"")
     (source / "new" / "saved_model.pb").write_bytes(b"")
@@ -61,7 +61,7 @@ def test_bad_models_stop_nobody(source, tmp_path):
         "good/frozen_constants": "migrated",
         "good/hub_dense_l2": "migrated",
         "good/saved_model_pbtxt": "migrated",
-        "keras.h5": "skipped",
+        "mobile.tflite": "skipped",
         "new": "already_tf2",
     }
     assert not report.is_good and sum(report.summary.values()) == 7

@@ -1,0 +1,136 @@
+"""Manifests: a path a line, a table (CSV), or an object a line (JSON lines)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from migrate import errors
+from migrate.options import MigrateOptions
+from migrate.zoo.changes import change_options
+from migrate.zoo.discovery import Entry
+
+_SOURCE, _DEST, _OPTIONS = "source", "dest", "options"
+
+
+def parse_manifest(path: str) -> list[Entry]:
+    """The models that a manifest names; paths are relative to its folder, destinations to `--dest`.
+
+    By its ending: ".csv" has a heading with `source`, perhaps `dest`, and names of options; ".jsonl" has objects
+    {"source": ..., "dest": ..., "options": {...}}; all else has one path a line, with "#" comments.
+
+    Raises:
+      UsageError: two lines would have the same destination or one within the other's, a line names nothing, or an
+        option that there is not.
+    """
+    base = os.path.dirname(os.path.abspath(path))
+    entries: dict[str, Entry] = {}
+    lost = []
+    for number, line in _iterate_lines(path):
+        text = line[_SOURCE]
+        full = os.path.normpath(os.path.join(base, text))
+        if not os.path.lexists(full):
+            lost.append(f"line {number}: {text}")
+            continue
+        entry = Entry(path=full, relative=_find_place(text, full, line[_DEST], path, number), options=line[_OPTIONS])
+        _check_options(entry, path, number)
+        taken = entries.get(entry.relative) or _find_nested(entry.relative, entries)
+        if taken is not None:
+            raise errors.UsageError(
+                f"line {number} would be written over {taken.path}: "
+                f"{entry.relative} and {taken.relative} are one place below --dest",
+                where=path,
+                hint="name them relative to the manifest's folder, or give each its dest",
+            )
+        entries[entry.relative] = entry
+    if lost:
+        raise errors.SourceNotFoundError(f"no such models: {'; '.join(lost)}", where=path)
+    return list(entries.values())
+
+
+def _find_place(text: str, full: str, dest: str, path: str, number: int) -> str:
+    if dest:
+        place = os.path.normpath(dest)
+        if os.path.isabs(place) or place.split(os.sep)[0] in ("..", "."):
+            raise errors.UsageError(f"line {number}: {dest!r} is no path below --dest", where=path)
+        return place
+    outside = os.path.isabs(text) or os.path.normpath(text).startswith("..")
+    return os.path.basename(full) if outside else os.path.normpath(text)
+
+
+def _find_nested(relative: str, entries: Mapping[str, Entry]) -> Entry | None:
+    """An entry whose place lies above or below `relative`."""
+    parts = relative.split(os.sep)
+    for length in range(1, len(parts)):
+        if above := entries.get(os.sep.join(parts[:length])):
+            return above
+    return next((entry for name, entry in entries.items() if name.startswith(relative + os.sep)), None)
+
+
+def _check_options(entry: Entry, path: str, number: int) -> None:
+    try:
+        change_options(MigrateOptions(), entry.options)
+    except errors.UsageError as error:
+        raise errors.UsageError(f"line {number}: {error.message}", where=path, hint=error.hint) from error
+
+
+def _iterate_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, {"source", "dest", "options"}) of each model."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            text = file.read()
+    except UnicodeDecodeError as error:
+        raise errors.UsageError("the manifest is no text", where=path, hint="UTF-8, one path a line") from error
+    if path.endswith(".csv"):
+        yield from _iterate_table(text, path)
+    elif path.endswith((".jsonl", ".ndjson")):
+        yield from _iterate_objects(text, path)
+    else:
+        for number, line in enumerate(text.splitlines(), start=1):
+            if source := line.partition("#")[0].strip():
+                yield number, {_SOURCE: source, _DEST: "", _OPTIONS: {}}
+
+
+def _iterate_table(text: str, path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader = csv.DictReader(io.StringIO(text), strict=True)
+    try:
+        if _SOURCE not in (reader.fieldnames or ()):
+            raise errors.UsageError(
+                f"the table has no column {_SOURCE!r}", where=path, hint="its first line names the columns"
+            )
+        for row in reader:
+            if None in row or None in row.values():
+                raise errors.UsageError(f"line {reader.line_num} has not as many cells as the heading", where=path)
+            source, dest = (row.pop(_SOURCE) or "").strip(), (row.pop(_DEST, "") or "").strip()
+            options = {name.strip(): value.strip() for name, value in row.items() if value and value.strip()}
+            if source:
+                yield reader.line_num, {_SOURCE: source, _DEST: dest, _OPTIONS: options}
+    except csv.Error as error:
+        raise errors.UsageError(f"line {reader.line_num}: {error}", where=path) from error
+
+
+def _iterate_objects(text: str, path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise errors.UsageError(f"line {number} is no JSON: {error}", where=path) from error
+        if not isinstance(value, dict) or not isinstance(value.get(_SOURCE), str) or not value[_SOURCE]:
+            raise errors.UsageError(f"line {number} has no text under {_SOURCE!r}", where=path)
+        unknown = set(value) - {_SOURCE, _DEST, _OPTIONS}
+        if unknown:
+            raise errors.UsageError(
+                f"line {number}: {', '.join(sorted(unknown))} is unknown",
+                where=path,
+                hint='{"source": ..., "dest": ..., "options": {...}}',
+            )
+        dest, options = value.get(_DEST, ""), value.get(_OPTIONS, {})
+        if not isinstance(dest, str) or not isinstance(options, dict):
+            raise errors.UsageError(f"line {number}: dest is a text, options an object", where=path)
+        yield number, {_SOURCE: value[_SOURCE], _DEST: dest, _OPTIONS: options}

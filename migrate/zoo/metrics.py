@@ -1,0 +1,76 @@
+"""Counters of a run in Prometheus' text format, for the node exporter's textfile collector.
+
+https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+from migrate.outcome import Outcome, Status
+from migrate.zoo.engines import Running
+
+_INTERVAL_SECONDS = 5.0
+
+
+class MetricsFile:
+    """Rewritten every few seconds, each time whole."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._total = 0
+        self._counts = dict.fromkeys((status.value for status in Status), 0)
+        self._seconds = 0.0
+        self._largest = 0
+        self._started = time.time()
+        self._written = 0.0
+        self._running: Sequence[Running] = ()
+
+    def start(self, total: int) -> None:
+        self._total = total
+        self.write()
+
+    def advance(self, outcome: Outcome, total: int) -> None:
+        self._counts[outcome.status.value] += 1
+        self._seconds += outcome.seconds
+        self._largest = max(self._largest, outcome.peak_rss_bytes)
+
+    def tick(self, running: Sequence[Running]) -> None:
+        self._running = running
+        if time.monotonic() - self._written >= _INTERVAL_SECONDS:
+            self.write()
+
+    def close(self) -> None:
+        self._running = ()
+        self.write()
+
+    def write(self) -> None:
+        self._written = time.monotonic()
+        longest = max((work.seconds for work in self._running), default=0.0)
+        lines = [
+            *_head("migrate_models", "gauge", "Models of the zoo."),
+            f"migrate_models {self._total}",
+            *_head("migrate_models_done_total", "counter", "Models that are done, by status."),
+            *(f'migrate_models_done_total{{status="{name}"}} {count}' for name, count in self._counts.items()),
+            *_head("migrate_models_running", "gauge", "Models in work."),
+            f"migrate_models_running {len(self._running)}",
+            *_head("migrate_longest_running_seconds", "gauge", "How long the oldest model has been in work."),
+            f"migrate_longest_running_seconds {longest:.3f}",
+            *_head("migrate_model_seconds_total", "counter", "Time that the models took that are done."),
+            f"migrate_model_seconds_total {self._seconds:.3f}",
+            *_head("migrate_peak_rss_bytes", "gauge", "Largest resident size of a process of any model."),
+            f"migrate_peak_rss_bytes {self._largest}",
+            *_head("migrate_start_time_seconds", "gauge", "When the run began, in Unix seconds."),
+            f"migrate_start_time_seconds {self._started:.3f}",
+            *_head("migrate_updated_time_seconds", "gauge", "When these numbers were written."),
+            f"migrate_updated_time_seconds {time.time():.3f}",
+        ]
+        with open(f"{self._path}.tmp", "w", encoding="ascii") as file:
+            file.write("\n".join(lines) + "\n")
+        os.replace(f"{self._path}.tmp", self._path)
+
+
+def _head(name: str, kind: str, text: str) -> tuple[str, str]:
+    return f"# HELP {name} {text}", f"# TYPE {name} {kind}"
