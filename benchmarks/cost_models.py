@@ -1,0 +1,77 @@
+"""Models for `cost.py`, written without holding their weights: large ones, deep ones, wide ones."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import google_crc32c
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from migrate.checkpoint import entries, index, table
+
+v1 = tf.compat.v1
+_COLUMNS = 1024
+
+
+def write_model(folder: str, shapes: dict[str, tuple[int, ...]], nodes: int = 0) -> str:
+    """A TF1 SavedModel whose one signature reads every variable; `nodes` more are a chain behind it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(os.path.join(folder, "variables"))
+    with tf.Graph().as_default() as graph:
+        x = v1.placeholder(tf.float32, [None, 4], name="x")
+        y, zero = x, tf.constant(0, name="zero")
+        for name, shape in shapes.items():
+            variable = v1.get_variable(name, shape, tf.float32, v1.zeros_initializer(), use_resource=True)
+            # One row of it: the cost is that of the weights, not of arithmetic.
+            y = tf.raw_ops.AddV2(x=y, y=tf.gather(variable, [zero])[:, :4] if len(shape) == 2 else variable)
+        one = tf.constant(1.0)
+        for _ in range(max(0, nodes - len(graph.get_operations()))):
+            y = tf.raw_ops.Mul(x=y, y=one)
+        saver = v1.train.Saver() if shapes else None
+        meta_graph = v1.train.export_meta_graph(saver_def=saver.saver_def if saver else None, graph=graph)
+        signature = v1.saved_model.predict_signature_def({"x": x}, {"y": y})
+    meta_graph.meta_info_def.tags.append("serve")
+    meta_graph.signature_def["serving_default"].CopyFrom(signature)
+    saved_model = saved_model_pb2.SavedModel(saved_model_schema_version=1, meta_graphs=[meta_graph])
+    (pathlib.Path(folder) / "saved_model.pb").write_bytes(saved_model.SerializeToString())
+    write_checkpoint(os.path.join(folder, "variables", "variables"), shapes)
+    return folder
+
+
+def write_checkpoint(prefix: str, shapes: dict[str, tuple[int, ...]]) -> None:
+    """One shard of random weights, one tensor at a time."""
+    rng = np.random.default_rng(0)
+    found, at = {}, 0
+    with open(index.shard_path(prefix, 0, 1), "wb") as file:
+        for name in sorted(shapes):
+            data = (rng.random(shapes[name], np.float32) * 1e-3).tobytes()
+            file.write(data)
+            checksum = table.mask_checksum(google_crc32c.value(data))
+            found[index.encode_name(name)] = entries.Entry(
+                dtype="float32", shape=shapes[name], offset=at, size=len(data), checksum=checksum
+            )
+            at += len(data)
+    index.write_index(prefix, entries.Header(shards=1), found)
+
+
+def write_large(folder: str, megabytes: float) -> str:
+    """A model of so many megabytes of weights, in tensors of at most 64 MB."""
+    rows = max(1, int(megabytes * 2**20 / (4 * _COLUMNS)))
+    most = 2**26 // (4 * _COLUMNS)
+    shapes = {f"large_{i}": (min(most, rows - start), _COLUMNS) for i, start in enumerate(range(0, rows, most))}
+    return write_model(folder, shapes)
+
+
+def write_deep(folder: str, nodes: int) -> str:
+    return write_model(folder, {f"v{i}": (4,) for i in range(10)}, nodes)
+
+
+def write_wide(folder: str, variables: int) -> str:
+    return write_model(folder, {f"v{i}": (4,) for i in range(variables)})
