@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ from migrate.options import BATCH_SIZES
 from migrate.rebuild.module import Rebuilt
 from migrate.verify.extras import Extras
 
+_LARGE_ROW = 2**16  # elements
+_FEW = (2, 0)
+
 
 def plan_calls(rebuilt: Rebuilt, *, seed: int = 0) -> list[Call]:
     """Calls for every signature of every variant that was rebuilt."""
@@ -22,10 +26,19 @@ def plan_calls(rebuilt: Rebuilt, *, seed: int = 0) -> list[Call]:
     for piece in rebuilt.pieces:
         for mode in piece.plan.variant_modes:
             signature = mode.variant.signatures[piece.plan.key]
-            for case in synthesize_cases(mode.variant, signature, seed=seed, batch_sizes=BATCH_SIZES):
+            sizes = choose_batch_sizes(signature)
+            for case in synthesize_cases(mode.variant, signature, seed=seed, batch_sizes=sizes):
                 inputs = share_tensors(signature, case)
                 calls.append(Call(tags=mode.variant.tags, signature=signature.key, case=case.name, inputs=inputs))
     return calls
+
+
+def choose_batch_sizes(signature: Signature) -> tuple[int, ...]:
+    """Few rows of what is large (images): a network over them costs seconds a row on each route, and what mixes up rows
+    shows with two."""
+    rows = [tensor.shape[1:] for tensor in signature.inputs.values() if tensor.shape]
+    largest = max((math.prod(size for size in row if size is not None) for row in rows), default=0)
+    return _FEW if largest > _LARGE_ROW else BATCH_SIZES
 
 
 def share_tensors(signature: Signature, case: Case) -> dict[str, Any]:
