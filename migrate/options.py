@@ -276,6 +276,7 @@ class CompareOptions:
       tolerance: of floats.
       tolerances: by output, as "output" or "signature/output", shell wildcards allowed.
       tolerance_files: whether `migrate_tolerances.json` beside a model adds to `tolerances`, which come first.
+      trust_candidate_tolerances: whether the candidate's file may loosen what the baseline and the call allow.
       same_argmax: a row whose largest element is another one fails, however small the difference.
       batch_sizes: of made up inputs; a size that the baseline refuses is left out if it is 0.
       nonfinite: also feed NaN and Inf where inputs are made up.
@@ -299,6 +300,7 @@ class CompareOptions:
     tolerance: Tolerance = dataclasses.field(default_factory=Tolerance)
     tolerances: Mapping[str, Tolerance] = dataclasses.field(default_factory=dict)
     tolerance_files: bool = True
+    trust_candidate_tolerances: bool = False
     same_argmax: bool = False
     batch_sizes: tuple[int, ...] = BATCH_SIZES
     nonfinite: bool = False

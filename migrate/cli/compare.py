@@ -37,6 +37,11 @@ def define_flags() -> None:
         "Read migrate_tolerances.json beside the models, the baseline's first; what the command line says comes "
         "before it, and --rtol or --atol turns it off.",
     )
+    flags.DEFINE_bool(
+        "trust_candidate_tolerances",
+        False,
+        "Let the candidate's migrate_tolerances.json loosen tolerances; otherwise it may only tighten them.",
+    )
     flags.DEFINE_float("rtol", Tolerance().relative, "Relative tolerance of floats.")
     flags.DEFINE_float("atol", Tolerance().absolute, "Absolute tolerance of floats.")
     flags.DEFINE_bool("require_same_argmax", False, "Fail where a row (last axis) has another largest element.")
@@ -69,6 +74,7 @@ def main() -> int:
         tolerance=Tolerance(relative=values.rtol, absolute=values.atol),
         tolerances=_parse_tolerances(values.tolerance, values.tolerances),
         tolerance_files=values.tolerance_files and not (values["rtol"].present or values["atol"].present),
+        trust_candidate_tolerances=values.trust_candidate_tolerances,
         same_argmax=values.require_same_argmax,
         batch_sizes=_parse_sizes(values.batch_sizes),
         nonfinite=values.nonfinite,

@@ -91,14 +91,19 @@ def _add_tolerances(
     subjects: tuple[Subject, Subject], options: CompareOptions
 ) -> tuple[CompareOptions, dict[str, str]]:
     """The options with the tolerances that lie beside the models, the baseline's before the candidate's and all after
-    those that were given; and where each pattern comes from."""
+    those that were given; and where each pattern comes from. The candidate's only tighten, unless they are trusted."""
     found = dict(options.tolerances)
     sources = dict.fromkeys(found, "given")
     files = [tolerances.find_file(subject.path) for subject in subjects] if options.tolerance_files else []
-    for path in filter(None, files):
-        for pattern, tolerance in tolerances.load_tolerances(path).items():
-            if pattern not in found:
-                found[pattern], sources[pattern] = tolerance, path
+    for position, path in enumerate(files):
+        for pattern, tolerance in tolerances.load_tolerances(path).items() if path else ():
+            if pattern in found:
+                continue
+            found[pattern], sources[pattern] = tolerance, path
+            if position == 1 and not options.trust_candidate_tolerances:
+                found[pattern] = tolerances.tighten(options.tolerance, tolerance)
+                if found[pattern] != tolerance:
+                    sources[pattern] += " (held to what the baseline and the command allow)"
     return dataclasses.replace(options, tolerances=found), sources
 
 

@@ -25,6 +25,8 @@ def spell_command(baseline: str, candidate: str, options: CompareOptions) -> str
     flags += [f"--tolerance={key}={spell_tolerance(value)}" for key, value in options.tolerances.items()]
     if not options.tolerance_files:
         flags.append("--notolerance_files")
+    if options.trust_candidate_tolerances:
+        flags.append("--trust_candidate_tolerances")
     if options.same_argmax:
         flags.append("--require_same_argmax")
     if options.strict:

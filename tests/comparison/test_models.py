@@ -157,6 +157,9 @@ def test_tolerances_beside_a_model(main, chains, tmp_path, capsys):
         shutil.copytree(chains / side, tmp_path / side)
     sides = [f"--baseline={tmp_path / 'old'}", f"--candidate={tmp_path / 'new'}"]
     (tmp_path / "new" / "migrate_tolerances.json").write_text('{"f/*": [0, 1e9]}')
+    assert main(*sides) == 1, "what is judged does not say how strictly"
+    assert "held to what the baseline and the command allow" in capsys.readouterr().out
+    sides.append("--trust_candidate_tolerances")
     assert main(*sides, f"--report={tmp_path / 'r.json'}") == 0
     assert "tolerance of f/*: 0 relative + 1e+09 absolute" in capsys.readouterr().out
     (stated,) = json.loads((tmp_path / "r.json").read_text())["tolerances"]

@@ -48,6 +48,19 @@ def load_tolerances(path: str) -> dict[str, Tolerance]:
         raise errors.CorruptModelError(error.message, where=error.where, hint=error.hint) from error
 
 
+# A few representable numbers are always closer than any tolerance that is in use.
+_FEW_ULP = 2
+
+
+def tighten(allowed: Tolerance, wish: Tolerance) -> Tolerance:
+    """What a candidate wishes for one of its outputs, as far as it is no looser than what is allowed."""
+    return Tolerance(
+        relative=min(allowed.relative, wish.relative),
+        absolute=min(allowed.absolute, wish.absolute),
+        ulp=min(max(allowed.ulp, _FEW_ULP), wish.ulp),
+    )
+
+
 def parse_tolerance(entry: Any, where: str) -> Tolerance:
     """[RTOL, ATOL], [RTOL, ATOL, ULP], or an object with some of relative, absolute, ulp (the others are 0).
 
