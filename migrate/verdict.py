@@ -270,7 +270,8 @@ def judge(
     proofs = [
         diff
         for diff in diffs
-        if diff.where not in (_LOSSES, _VARIABLES)
+        if diff.where not in _BESIDE
+        and not diff.where.startswith("piece ")
         and not diff.where.endswith(f"/{EMPTY_BATCH}")
         and (diff.level != INTERFACE or level == INTERFACE)
     ]
@@ -285,4 +286,5 @@ def judge(
     )
 
 
-_LOSSES, _VARIABLES = "regularization_losses", "variables"
+# What is compared beside outputs, and proves nothing alone.
+_BESIDE = ("regularization_losses", "variables", "files", "tables", "the root")

@@ -64,6 +64,7 @@ def verify_migration(
         tolerance=options.tolerance,
         tolerances=tolerances.load_tolerances(beside) if beside else {},
         strict=options.verify == "strict",
+        trainable=not options.rebuild.trainable,
     )
     verification, _, _ = compare_pair(pair, criteria, options.limits)
     shutil.rmtree(copy, ignore_errors=True)

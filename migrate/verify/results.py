@@ -38,6 +38,9 @@ class Results:
       interface: signatures as `signature_defs` describes them.
       notes: anything else that went wrong, one line each.
       coverage: what the runner knows of what it reached.
+      files: what belongs to the model -> its lines ([lines] object), or checksums of its parts where it is large.
+      tables: (keys, values) of each exported table, in the order of the keys.
+      pieces: what each signature uses (an original), or each piece says of itself (a migrated model).
       folder: where a runner saves them; outputs go there at once, and `Kept` stands for them.
       loaded_from: the folder that they came from, "" where they did not.
     """
@@ -59,6 +62,9 @@ class Results:
     interface: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
     coverage: list[Coverage] = dataclasses.field(default_factory=list)
+    files: dict[str, Any] = dataclasses.field(default_factory=dict)
+    tables: list[tuple[Any, Any]] = dataclasses.field(default_factory=list)
+    pieces: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     folder: str = ""
     loaded_from: str = ""
     _spool: spool.Spool | None = None
@@ -110,6 +116,9 @@ class Results:
         values |= {f"variable|{name}": value for name, value in (self.variables or {}).items()}
         values |= {f"update|{name}": value for name, value in (self.updates or {}).items()}
         values |= {f"shared_update|{name}": value for name, value in (self.shared_updates or {}).items()}
+        values |= {f"file|{name}": value for name, value in self.files.items()}
+        for number, (keys, mapped) in enumerate(self.tables):
+            values |= {f"table|{number}|keys": keys, f"table|{number}|values": mapped}
         opened = self._open_spool(folder)
         records = {name: opened.keep(value).record for name, value in values.items()}
         opened.close()
@@ -130,6 +139,9 @@ class Results:
             "unsteady": self.unsteady,
             "trainable": self.trainable,
             "interface": self.interface,
+            "files": list(self.files),
+            "tables": len(self.tables),
+            "pieces": self.pieces,
             "notes": self.notes,
             "coverage": [dataclasses.asdict(item) for item in self.coverage],
         }
@@ -165,6 +177,9 @@ class Results:
             unsteady=status["unsteady"],
             trainable=status["trainable"],
             interface=status["interface"],
+            files={name: values[f"file|{name}"] for name in status["files"]},
+            tables=[(values[f"table|{n}|keys"], values[f"table|{n}|values"]) for n in range(status["tables"])],
+            pieces=status["pieces"],
             notes=status["notes"],
             coverage=[Coverage.from_record(item) for item in status["coverage"]],
             loaded_from=folder,

@@ -19,7 +19,35 @@ from migrate.readers import protos
 from migrate.readers.signatures import parse_signatures
 
 
-def describe_signature(tags: Sequence[str], signature: Signature) -> dict[str, Any]:
+def describe_signature(
+    tags: Sequence[str], signature: Signature, index: graph_index.GraphIndex | None = None
+) -> dict[str, Any]:
+    """With the graph's index, the defaults of optional inputs too."""
+    defaults = {key: read_default(index, tensor) for key, tensor in signature.inputs.items()} if index else {}
+    entry = _describe(tags, signature)
+    for key, value in defaults.items():
+        if value is not None:
+            entry["inputs"][key]["default"] = value
+    return entry
+
+
+def read_default(index: graph_index.GraphIndex, tensor: SignatureTensor) -> str | None:
+    """The value of an optional input as text, where a constant of the graph gives it."""
+    if tensor.default is None:
+        return None
+    ref = graph_index.parse_tensor_name(tensor.default)
+    while ref.node in index.nodes and index.nodes[ref.node].op == "Identity":
+        ref = index.inputs(ref.node)[0]
+    node = index.nodes.get(ref.node)
+    if node is None or node.op != "Const":
+        return None
+    import tensorflow as tf  # only where a default is to be read
+
+    value = tf.make_ndarray(node.attr["value"].tensor)
+    return f"{value.dtype} {value.tolist()!r}"[:300]
+
+
+def _describe(tags: Sequence[str], signature: Signature) -> dict[str, Any]:
     return {
         "tags": list(tags),
         "signature": signature.key,
@@ -41,7 +69,7 @@ def describe_variants(variants: Iterable[GraphVariant]) -> list[dict[str, Any]]:
     for variant in variants:
         index = graph_index.GraphIndex(variant.graph_def)
         for signature in variant.signatures.values():
-            found.append(describe_signature(variant.tags, _narrow_inputs(signature, index)))
+            found.append(describe_signature(variant.tags, _narrow_inputs(signature, index), index))
     return found
 
 
@@ -98,14 +126,16 @@ def describe_migrated(path: str, record: Mapping[str, Any]) -> list[dict[str, An
     The first mode of a piece is the SignatureDef that is really in the file; the others are callable only. What
     the migration left out, and says so, is there as an entry with `left_out`.
     """
-    definitions = {s.key: s for variant in read_variants(path) for s in variant.signatures.values()}
+    variants = read_variants(path)
+    definitions = {s.key: s for variant in variants for s in variant.signatures.values()}
+    index = graph_index.GraphIndex(variants[0].graph_def)
     found = []
     for piece in record["pieces"]:
         for position, mode in enumerate(piece["modes"]):
             definition = definitions.get(piece["signature_def"])
             if definition is None:
                 continue  # interface and outputs both say that it is gone
-            entry = describe_signature(mode["tags"], dataclasses.replace(definition, key=piece["signature"]))
+            entry = describe_signature(mode["tags"], dataclasses.replace(definition, key=piece["signature"]), index)
             if position:
                 entry |= {"inputs": None, "outputs": None}
             found.append(entry)

@@ -108,6 +108,10 @@ def _explain_tensor(old: Entry, new: Entry, side: str) -> str:
     for name in ("encoding", "dtype"):
         if old[name] and new[name] and old[name] != new[name]:
             return f"{name} {old[name]} became {new[name]}"
+    if side == "inputs" and old.get("optional") and not new.get("optional"):
+        return "it was optional and is no longer"
+    if old.get("default") and new.get("default") and old["default"] != new["default"]:
+        return f"default {old['default']} became {new['default']}"
     # An input may be freer than it was, an output may promise more than it did; not the other way.
     promised, found = (old["shape"], new["shape"]) if side == "outputs" else (new["shape"], old["shape"])
     if not is_refined(promised, found):

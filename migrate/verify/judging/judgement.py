@@ -20,6 +20,7 @@ from migrate.verdict import (
     judge,
 )
 from migrate.verify.judging import distribution
+from migrate.verify.judging.belongings import compare_belongings, cover_belongings
 from migrate.verify.judging.diagnosis import find_swap
 from migrate.verify.judging.values import Comparer, compare_values
 from migrate.verify.results import Results
@@ -124,6 +125,9 @@ def compare_results(
     answered = {call for _, call in candidate.outputs} | {call for _, call in candidate.refusals}
     problems.extend(f"{call}: the candidate did not answer" for call in expected if call not in answered)
     problems.extend(_compare_seeds(baseline, candidate))
+    owned = compare_belongings(baseline, candidate, trainable=criteria.trainable)
+    # A misspelt line is named before the outputs that follow from it.
+    diffs[:0] = owned
     diffs.extend(_compare_losses(baseline, candidate, criteria, problems))
     diffs.extend(_compare_variables(baseline, candidate, criteria, refused))
     diffs.extend(_compare_updates(baseline, candidate, criteria))
@@ -138,7 +142,7 @@ def compare_results(
         notes=(*_describe_random(diffs, criteria), *_note_flips(diffs), *_note_empty(baseline)),
         level=level,
     )
-    coverage = (*candidate.coverage, *_cover_gradients(baseline, candidate, diffs, level))
+    coverage = (*candidate.coverage, *cover_belongings(owned), *_cover_gradients(baseline, candidate, diffs, level))
     return dataclasses.replace(verification, coverage=coverage)
 
 

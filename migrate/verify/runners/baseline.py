@@ -23,6 +23,7 @@ from migrate.model import Encoding, GraphVariant, LegacyModel, Signature, Signat
 from migrate.readers import protos, read_model
 from migrate.verify import results as result_files
 from migrate.verify.draws import draw_outputs
+from migrate.verify.runners import belongings
 from migrate.verify.runners.gradients import session_gradients
 from migrate.verify.runners.request import RunRequest
 from migrate.verify.runners.session_state import SessionState
@@ -42,6 +43,7 @@ def run(wish: RunRequest) -> None:
     model = read_model(wish.path, wish.read.of_original)
     planned = call_files.load_calls(wish.calls, wish.skip)
     found = result_files.Results(interface=describe_variants(model.variants), folder=wish.results)
+    belongings.read_original(model, found)
     for variant in model.variants:
         wanted = [call for call in planned if call.tags == variant.tags]
         if wanted:
@@ -199,6 +201,8 @@ def _run_variant(
     random = {call.id for call in wanted if call.id in found.generators}
     with loaded.graph.as_default():
         state = _keep_state(loaded, [variant.signatures[call.signature] for call in wanted])
+        if not wish.repeat:
+            belongings.read_session_tables(loaded.session, loaded.graph, variant.graph_def, found)
         for call in wanted:
             answer = _make_answer(loaded, call)
             try:

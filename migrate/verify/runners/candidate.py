@@ -14,7 +14,7 @@ from migrate.inputs import calls as call_files
 from migrate.verdict import CALLABLE, EMPTY_BATCH, INFERENCE, PLAIN, SESSION, SIGNATURE, Coverage
 from migrate.verify import results as result_files
 from migrate.verify.draws import draw_outputs
-from migrate.verify.runners import layer, served, sharing
+from migrate.verify.runners import belongings, layer, served, sharing
 from migrate.verify.runners.calling import (
     call_piece,
     call_signature,
@@ -55,6 +55,7 @@ def run(wish: RunRequest) -> None:
         layer.run_layer(loaded, record, planned, found)
         served.run_session(wish.path, record, planned, found, has_state=loaded.has_state)
         loaded.reset()
+        belongings.read_migrated(wish.path, record, loaded.object, found)
         found.coverage.extend(_find_coverage(record, planned, found))
     steady = [call for call in planned if call.id not in wish.generators]
     _run_gradients(loaded, record, steady, found, wish)
