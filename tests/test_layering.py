@@ -32,6 +32,7 @@ ORDER = (
     "migrate.rebuild",
     "migrate.write",
     "migrate.verify.draws",
+    "migrate.verify.contents",
     "migrate.verify.results",
     "migrate.verify.signature_defs",
     "migrate.verify.courses",
