@@ -139,5 +139,10 @@ def _draw_sample(left: np.ndarray, right: np.ndarray) -> tuple[tuple[float, floa
     if left.size < 2:
         return ()
     places = np.unique(np.linspace(0, left.size - 1, _SAMPLE).astype(int))
-    # Nine digits tell any two float32 apart, and keep the record small.
-    return tuple((float(f"{a:.9g}"), float(f"{b:.9g}")) for a, b in zip(left[places], right[places], strict=True))
+    return tuple((_shorten(a), _shorten(b)) for a, b in zip(left[places], right[places], strict=True))
+
+
+def _shorten(value: np.generic) -> float:
+    """Nine digits tell any two float32 apart, and keep the record small. ml_dtypes 0.3.2, which TF 2.16 brings, cannot
+    format a bfloat16 so: "Unknown format code 'g'"."""
+    return float(f"{float(value):.9g}")
