@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -124,6 +125,7 @@ def main() -> int:
             on_start=watchers.start,
             on_tick=watchers.tick,
             stop=stop,
+            command=shlex.join(["migrate-zoo", *sys.argv[1:]]),
         )
     print(format_summary(report.summary, time.monotonic() - started))
     print(f"report: {os.path.join(report.report_dir, 'report.html')}")

@@ -15,17 +15,13 @@ _NO_BATCHES = frozenset({EMPTY_BATCH, "defaults_omitted", "nonfinite"})
 _FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 
 
-def plan_training(baseline: Reading, planned: Sequence[Call], random: Sequence[tuple[str, str]]) -> TrainingPlan:
+def plan_training(baseline: Reading, planned: Sequence[Call]) -> TrainingPlan:
     """Each signature of the variant that trains; of two that compute the same of the same inputs, the first.
 
     Args:
       baseline: whose training variant it is.
       planned: the calls that both sides can make.
-      random: (tags/signature, output key) of outputs of the baseline that a random number generator reaches, as far
-        as its graph is known; of others the run tells.
     """
-    unseen = {call.id.rpartition("/")[0] for call in planned if (call.tags, call.signature) in baseline.unseen}
-    drawn = {label for label, _ in random} - unseen
     labels: dict[str, list[Call]] = {}
     for call in planned:
         if call.tags == baseline.training_tags and call.case not in _NO_BATCHES:
@@ -40,10 +36,7 @@ def plan_training(baseline: Reading, planned: Sequence[Call], random: Sequence[t
         if tensors and tensors in same:
             continue
         same.add(tensors)
-        if label in drawn:
-            skipped.append(f"trajectory: {label}: its outputs are drawn at random")
-        else:
-            batches[label] = tuple(call.id for call in ordinary)
+        batches[label] = tuple(call.id for call in ordinary)
     return TrainingPlan(batches=batches, skipped=tuple(skipped))
 
 

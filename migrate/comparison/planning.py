@@ -72,8 +72,7 @@ def plan(request: PlanRequest) -> Plan:
     for name, listed in ((BASELINE_CALLS, planned), (CANDIDATE_CALLS, answering)):
         os.makedirs(os.path.join(request.work, name))
         save_calls(os.path.join(request.work, name), listed)
-    drawn = _find_random(baseline, planned)
-    random = sorted({*drawn, *_find_random(candidate, answering)})
+    random = sorted({*_find_random(baseline, planned), *_find_random(candidate, answering)})
     deep = request.level in ("training", "gradients", "trajectory")
     return Plan(
         random=tuple(random),
@@ -83,7 +82,7 @@ def plan(request: PlanRequest) -> Plan:
         loss_tags=(baseline.training_tags or (), candidate.training_tags or ()) if deep else None,
         update_call=_find_update_call(baseline, planned) if deep else "",
         gradient_calls=_choose_gradient_calls(planned, random) if request.level in ("gradients", "trajectory") else (),
-        training=plan_training(baseline, planned, drawn) if request.level == "trajectory" else None,
+        training=plan_training(baseline, planned) if request.level == "trajectory" else None,
         outputs=tuple(_list_outputs(baseline, candidate, request)),
         answers={dataclasses.replace(call, answers="").id: call.id for call in answering},
         known=(tuple(baseline.signatures), tuple(candidate.signatures)),

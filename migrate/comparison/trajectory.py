@@ -44,10 +44,11 @@ def compare_trajectories(
     """
     expected = _run(baseline, plan.batches, {}, limits, steps)
     able = {course.label: course.outputs for course in expected if not course.reason}
+    drawn = {course.label: course.generators for course in expected if not course.reason}
     batches = {label: calls for label, calls in plan.batches.items() if label in able}
     trained = sorted({name for course in expected for name in _list_trained(course)})
     try:
-        found = _run(candidate, batches, able, limits, steps, trained) if batches else []
+        found = _run(candidate, batches, able, limits, steps, trained, drawn) if batches else []
     except isolation.JobError as error:
         found = [Course(label=label, optimizer=name, reason=str(error)) for label in batches for name in OPTIMIZERS]
     return compare_courses(expected, found, criteria, steps=steps, skipped=plan.skipped)
@@ -65,6 +66,7 @@ def _run(
     limits: Limits,
     steps: int,
     trained: Sequence[str] = (),
+    generators: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[Course]:
     if not batches:
         return []
@@ -79,6 +81,7 @@ def _run(
         op_library=wish.op_library,
         outputs={label: tuple(keys) for label, keys in outputs.items()},
         trained=tuple(trained),
+        generators=generators or {},
         names=wish.names,
         read=wish.read,
     )

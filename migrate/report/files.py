@@ -10,9 +10,12 @@ from typing import TextIO
 
 from migrate.outcome import Outcome
 from migrate.report import html, junit
+from migrate.report.facts import RunFacts
 
 
-def write_reports(folder: str, outcomes: Sequence[Outcome], summary: Mapping[str, int]) -> None:
+def write_reports(
+    folder: str, outcomes: Sequence[Outcome], summary: Mapping[str, int], facts: RunFacts | None = None
+) -> None:
     """Writes report.json, report.html, junit.xml and models/*.html into `folder`, each complete or not at all.
 
     `outcomes` may read each of its items from a file when asked: thousands are never in memory together.
@@ -25,7 +28,7 @@ def write_reports(folder: str, outcomes: Sequence[Outcome], summary: Mapping[str
             file.write(("," if position else "") + "\n" + json.dumps(outcome.to_record(), indent=1))
             write_text(os.path.join(pages, html.find_page_name(outcome.source)), html.render_model(outcome))
         file.write("\n ]\n}\n")
-    write_text(os.path.join(folder, "report.html"), html.render_zoo(outcomes, summary))
+    write_text(os.path.join(folder, "report.html"), html.render_zoo(outcomes, summary, facts))
     write_text(os.path.join(folder, "junit.xml"), junit.render_zoo(outcomes))
 
 

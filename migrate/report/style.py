@@ -6,7 +6,7 @@ Pages are self-contained: no font, script or image comes from elsewhere, so that
 from __future__ import annotations
 
 import html
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 _STYLE = """
 :root { color-scheme: light dark; --page: #fff; --card: #f6f8fa; --ink: #1f2328; --soft: #59636e; --line: #d1d9e0;
@@ -15,7 +15,7 @@ _STYLE = """
   --line: #30363d; --good: #4ac26b; --bad: #ff7b72; --wait: #d9a441; --mark: #79b8ff; } }
 * { box-sizing: border-box; }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1500px; padding: 1.2rem clamp(.8rem, 3vw, 2rem);
-  background: var(--page); color: var(--ink); }
+  background: var(--page); color: var(--ink); overflow-wrap: anywhere; }
 h1 { font-size: 1.45rem; margin: 0 0 .4rem; } h2 { font-size: 1.1rem; margin: 1.8rem 0 .5rem; }
 a { color: var(--mark); } code, pre { font: 13px/1.45 ui-monospace, monospace; overflow-wrap: anywhere; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: .6rem .8rem; margin: .4rem 0;
@@ -33,17 +33,37 @@ th, td { text-align: left; padding: .32rem .55rem; border-bottom: 1px solid var(
 th { font-weight: 600; background: var(--card); } .scroll { overflow-x: auto; } table { font-size: 14px; }
 th button { all: unset; cursor: pointer; white-space: nowrap; }
 th button:focus-visible { outline: 2px solid var(--mark); }
+th button::after { content: " \\2195"; opacity: .45; }
+th[aria-sort] button::after { opacity: 1; }
 th[aria-sort=ascending] button::after { content: " \\2191"; }
 th[aria-sort=descending] button::after { content: " \\2193"; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th.number { text-align: right; } .spaced li { margin: .35rem 0; }
 td.path { overflow-wrap: anywhere; min-width: 13rem; } td.text { overflow-wrap: anywhere; min-width: 13rem; }
+.clamp { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden; }
+.chips { display: flex; flex-wrap: wrap; gap: .35rem; }
+.chip, .copy { font: inherit; font-size: 13px; padding: .1rem .6rem; border: 1px solid var(--line); border-radius: 1rem;
+  background: var(--card); color: inherit; cursor: pointer; }
+.chip[aria-pressed=true] { background: var(--mark); border-color: var(--mark); color: var(--page); }
+.command { display: flex; gap: .5rem; align-items: flex-start; } .command pre { flex: 1; min-width: 0; }
+.copy { margin-top: .6rem; border-radius: 6px; white-space: nowrap; }
+.share { display: flex; height: 1.1rem; border-radius: 6px; overflow: hidden; gap: 2px; margin: .5rem 0 .3rem; }
+.share span { background: currentColor; min-width: 3px; } .legend { display: flex; flex-wrap: wrap; gap: .1rem 1.2rem; }
+.legend b { font-variant-numeric: tabular-nums; }
+.share .s0, .legend .s0 { opacity: 1; } .share .s1, .legend i.s1 { opacity: .72; }
+.share .s2, .legend i.s2 { opacity: .5; }
+.share .s3, .legend i.s3 { opacity: .32; }
+.legend i { display: inline-block; width: .7rem; height: .7rem; border-radius: 3px; background: currentColor; }
+.card { border: 1.5px solid var(--line); border-left: 5px solid var(--bad); border-radius: 6px; background: var(--card);
+  padding: .6rem .9rem; margin: .8rem 0; } .card h2 { margin: 0 0 .3rem; } .card p { margin: .3rem 0; }
+.badges { display: flex; flex-wrap: wrap; gap: .4rem; margin: .4rem 0; } .badges .badge { font-size: 13px; }
 .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(330px, 100%), 1fr)); gap: .8rem; }
 figure { margin: 0; padding: .6rem; border: 1px solid var(--line); border-radius: 6px; background: var(--card); }
 figcaption { font-size: 13px; overflow-wrap: anywhere; } svg { width: 100%; height: auto; display: block; }
 svg text { fill: var(--soft); font: 10px system-ui, sans-serif; }
 .axis { stroke: var(--line); fill: none; } .guide { stroke: var(--soft); stroke-dasharray: 3 3; }
 .dot { fill: var(--mark); fill-opacity: .65; } .bar { fill: var(--mark); }
+.band { fill: var(--good); fill-opacity: .16; } .limit { stroke: var(--good); stroke-width: 1.5; }
 img.input { max-width: 96px; max-height: 96px; min-width: 48px;
   image-rendering: pixelated; border: 1px solid var(--line); }
 @media (max-width: 720px) {
@@ -62,17 +82,27 @@ _SCRIPT = """
 document.querySelectorAll('.sortable').forEach(box => {
   const table = box.querySelector('table'), body = table.tBodies[0], rows = [...body.rows];
   const search = box.querySelector('input[type=search]'), only = box.querySelector('input[type=checkbox]');
-  const count = box.querySelector('.count');
+  const count = box.querySelector('.count'), chips = [...box.querySelectorAll('.chip')];
+  let texts = null;
+  const order = new Intl.Collator(undefined, {numeric: true}).compare;
   const show = () => {
     const words = search.value.toLowerCase().split(/\\s+/).filter(Boolean);
+    const wanted = new Set(chips.filter(chip => chip.getAttribute('aria-pressed') === 'true').map(c => c.dataset.chip));
+    if (words.length && !texts) texts = new Map(rows.map(row => [row, row.textContent.toLowerCase()]));
     let shown = 0;
     rows.forEach(row => {
-      const text = row.textContent.toLowerCase();
-      row.hidden = !words.every(word => text.includes(word)) || (only && only.checked && row.dataset.bad !== '1');
-      shown += !row.hidden;
+      const hidden = !words.every(word => texts.get(row).includes(word))
+        || (only && only.checked && row.dataset.bad !== '1')
+        || (wanted.size > 0 && !wanted.has(row.dataset.chip));
+      if (row.hidden !== hidden) row.hidden = hidden;
+      shown += !hidden;
     });
     count.textContent = `${shown} of ${rows.length}`;
   };
+  chips.forEach(chip => chip.addEventListener('click', () => {
+    chip.setAttribute('aria-pressed', chip.getAttribute('aria-pressed') !== 'true');
+    show();
+  }));
   search.addEventListener('input', show);
   if (only) only.addEventListener('change', show);
   show();
@@ -80,15 +110,30 @@ document.querySelectorAll('.sortable').forEach(box => {
     const down = head.getAttribute('aria-sort') === 'ascending';
     table.querySelectorAll('th').forEach(other => other.removeAttribute('aria-sort'));
     head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
-    const key = row => row.cells[column].dataset.value ?? row.cells[column].textContent;
+    const keys = new Map(rows.map(row => {
+      const cell = row.cells[column], text = cell.dataset.value ?? cell.textContent;
+      return [row, [text, text === '' ? NaN : Number(text)]];
+    }));
     rows.sort((a, b) => {
-      const [x, y] = [key(a), key(b)], number = Number(x) - Number(y);
-      const order = Number.isNaN(number) || x === '' || y === '' ? x.localeCompare(y) : number;
-      return down ? -order : order;
+      const [x, n] = keys.get(a), [y, m] = keys.get(b), difference = n - m;
+      const found = Number.isNaN(difference) ? order(x, y) : difference;
+      return down ? -found : found;
     });
-    body.append(...rows);
+    const all = document.createDocumentFragment();
+    all.append(...rows);
+    body.append(all);
   }));
 });
+document.querySelectorAll('.copy').forEach(button => button.addEventListener('click', () => {
+  const text = button.parentElement.querySelector('pre').textContent;
+  const done = () => { button.textContent = 'copied'; setTimeout(() => { button.textContent = 'copy'; }, 1500); };
+  const byHand = () => {
+    const area = document.createElement('textarea');
+    area.value = text; document.body.append(area); area.select(); document.execCommand('copy'); area.remove(); done();
+  };
+  // A page that lies in a folder may not be allowed the clipboard.
+  if (navigator.clipboard) navigator.clipboard.writeText(text).then(done, byHand); else byHand();
+}));
 """
 
 
@@ -107,6 +152,36 @@ def render_badge(text: str, kind: str) -> str:
     return f"<span class='badge {kind}'>{html.escape(text)}</span>"
 
 
+def render_command(command: str) -> str:
+    """A command line with a button that copies it; nothing where there is none."""
+    if not command:
+        return ""
+    return f"<div class=command><pre>{html.escape(command)}</pre><button type=button class=copy>copy</button></div>"
+
+
+def render_bar(label: str, parts: Sequence[tuple[str, int, str]]) -> str:
+    """A bar of shares with its legend.
+
+    Args:
+      label: what it shows, for who does not see it.
+      parts: (name, count, kind as of a badge); parts of one kind are told apart by their strength.
+    """
+    if not parts:
+        return ""
+    seen: dict[str, int] = {}
+    spans, items = [], []
+    for name, count, kind in parts:
+        shade = f"s{min(seen.get(kind, 0), 3)}"
+        seen[kind] = seen.get(kind, 0) + 1
+        text = html.escape(f"{count} {name}", quote=True)
+        spans.append(f"<span class='{kind} {shade}' style='flex:{count}' title='{text}'></span>")
+        items.append(f"<span><i class='{kind} {shade}'></i> <b>{count}</b> {html.escape(name)}</span>")
+    return (
+        f"<div class=share role=img aria-label='{html.escape(label, quote=True)}'>{''.join(spans)}</div>"
+        f"<div class=legend>{''.join(items)}</div>"
+    )
+
+
 def render_list(title: str, lines: Sequence[str], kind: str = "") -> str:
     """A heading and a list; nothing where there are no lines."""
     if not lines:
@@ -116,7 +191,11 @@ def render_list(title: str, lines: Sequence[str], kind: str = "") -> str:
 
 
 def render_table(
-    heads: Sequence[str], rows: Iterable[str], only: str = "", numbers: Collection[str] = frozenset()
+    heads: Sequence[str],
+    rows: Iterable[str],
+    only: str = "",
+    numbers: Collection[str] = frozenset(),
+    chips: Mapping[str, int] | None = None,
 ) -> str:
     """A table that sorts and filters.
 
@@ -125,28 +204,41 @@ def render_table(
       rows: as `render_row` makes them.
       only: label of a checkbox that hides all rows that are not bad; "" for none.
       numbers: names of columns that hold numbers.
+      chips: name -> count: buttons that leave only rows of these chips.
     """
     marks = "".join(
         f"<th{' class=number' if head in numbers else ''}><button type=button>{html.escape(head)}</button></th>"
         for head in heads
     )
     box = f"<label><input type=checkbox> {html.escape(only)}</label>" if only else ""
+    buttons = "".join(
+        f"<button type=button class=chip aria-pressed=false data-chip='{html.escape(name, quote=True)}'>"
+        f"{html.escape(name)} {count}</button>"
+        for name, count in (chips or {}).items()
+    )
     return (
         "<div class=sortable><div class=tools><input type=search placeholder='filter: words in any column' "
-        f"aria-label='filter'>{box}<span class='count soft'></span></div>"
+        f"aria-label='filter'>{box}"
+        + (f"<div class=chips>{buttons}</div>" if buttons else "")
+        + "<span class='count soft'></span></div>"
         f"<div class=scroll><table><thead><tr>{marks}</tr></thead><tbody>\n"
         + "\n".join(rows)
         + "\n</tbody></table></div></div>"
     )
 
 
-def render_row(heads: Sequence[str], cells: Sequence[str], *, bad: bool = False) -> str:
-    """`cells` are as `render_cell` makes them; each carries its column's name for narrow screens."""
+def render_row(
+    heads: Sequence[str], cells: Sequence[str], *, bad: bool = False, chip: str = "", anchor: str = ""
+) -> str:
+    """`cells` are as `render_cell` makes them; each carries its column's name for narrow screens; `chip` is what the
+    buttons above the table choose by, `anchor` what a link within the page finds."""
     labelled = (
         cell.replace("<td", f"<td data-label='{html.escape(head, quote=True)}'", 1)
         for head, cell in zip(heads, cells, strict=True)
     )
-    return f"<tr data-bad={int(bad)}>{''.join(labelled)}</tr>"
+    chosen = f" data-chip='{html.escape(chip, quote=True)}'" if chip else ""
+    named = f" id='{html.escape(anchor, quote=True)}'" if anchor else ""
+    return f"<tr{named} data-bad={int(bad)}{chosen}>{''.join(labelled)}</tr>"
 
 
 def render_cell(text: str, kind: str = "", value: float | None = None) -> str:

@@ -93,6 +93,7 @@ class Course:
       label: "tags/signature".
       optimizer: key of OPTIMIZERS.
       outputs: keys of the outputs that the objective is made of.
+      generators: what draws random numbers in it, name -> op: stand-ins drew them, the same in each step.
       steps: of each step, in order: "objective", "regularization_losses/N", "gradient of VARIABLE" before it, and
         "VARIABLE" after it, for every variable; large ones as `sketch` keeps them.
       reason: why it does not train, "" where it does.
@@ -102,6 +103,7 @@ class Course:
     optimizer: str
     outputs: tuple[str, ...] = ()
     steps: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
+    generators: dict[str, str] = dataclasses.field(default_factory=dict)
     reason: str = ""
 
 
@@ -119,6 +121,7 @@ def save_courses(folder: str, courses: Sequence[Course]) -> None:
                 "label": course.label,
                 "optimizer": course.optimizer,
                 "outputs": list(course.outputs),
+                "generators": course.generators,
                 "steps": names,
                 "reason": course.reason,
             }
@@ -142,6 +145,7 @@ def load_courses(folder: str) -> list[Course]:
                 {name: np.asarray(values[f"{position}|{number}|{name}"]) for name in names}
                 for number, names in enumerate(entry["steps"])
             ],
+            generators=entry["generators"],
             reason=entry["reason"],
         )
         for position, entry in enumerate(listing)

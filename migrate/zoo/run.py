@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from migrate import errors, publishing
 from migrate.options import ZooOptions
 from migrate.outcome import Outcome, Status
-from migrate.report import write_reports
+from migrate.report import find_facts, write_reports
 from migrate.zoo.discovery import Entry, discover_models, select_models
 from migrate.zoo.driver import Driver, Watcher
 from migrate.zoo.engines import LocalEngine, Running
@@ -64,6 +64,7 @@ def migrate_zoo(
     on_start: Callable[[int], None] | None = None,
     on_tick: Callable[[Sequence[Running]], None] | None = None,
     stop: Stop | None = None,
+    command: str = "",
 ) -> ZooReport:
     """Migrates every model below a root, or named by a manifest file.
 
@@ -75,6 +76,7 @@ def migrate_zoo(
       on_start: called with the number of models.
       on_tick: called a few times a second with what is in work.
       stop: whoever holds it may end the run before its time.
+      command: the command line that asked for it, for the report.
 
     Returns:
       The report. One bad model never stops the others.
@@ -103,11 +105,16 @@ def migrate_zoo(
             stopped = run.run_all()
         finally:
             engine.close()
-        return _report(journal, planned, folders, stopped, surroundings)
+        return _report(journal, planned, folders, stopped, surroundings, command)
 
 
 def _report(
-    journal: Journal, planned: Sequence[Planned], folders: Folders, stopped: str, surroundings: Surroundings
+    journal: Journal,
+    planned: Sequence[Planned],
+    folders: Folders,
+    stopped: str,
+    surroundings: Surroundings,
+    command: str,
 ) -> ZooReport:
     trouble = ""
     try:
@@ -117,7 +124,7 @@ def _report(
     outcomes = Outcomes(journal, [item.task.relative for item in planned])
     report = ZooReport(outcomes=outcomes, report_dir=folders.report_dir, stopped=stopped, total=len(planned))
     try:
-        write_reports(folders.report_dir, outcomes, report.summary)
+        write_reports(folders.report_dir, outcomes, report.summary, find_facts(folders.report_dir, command))
     except OSError as error:
         trouble = surroundings.find_trouble() or f"{error.filename or folders.report_dir}: {error.strerror}"
     if trouble:

@@ -43,6 +43,7 @@ class Trainee(abc.ABC):
     """One signature of a loaded model."""
 
     outputs: tuple[str, ...]
+    generators: Mapping[str, str]
 
     @abc.abstractmethod
     def read(self) -> dict[str, np.ndarray]:
@@ -125,7 +126,7 @@ def _fit(trainee: Trainee, label: str, batches: Sequence[Call], steps: int, name
         record |= {f"gradient of {variable}": courses.sketch(g) for variable, g in found.gradients.items()}
         record |= {variable: courses.sketch(value) for variable, value in (after | moved).items()}
         course.steps.append(record)
-    course.outputs = trainee.outputs
+    course.outputs, course.generators = trainee.outputs, dict(trainee.generators)
     if not any(np.any(value) for step in course.steps for key, value in step.items() if key.startswith("gradient of ")):
         raise UntrainableError("every gradient is zero on these inputs")
     return course

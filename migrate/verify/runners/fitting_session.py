@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from migrate.graph import effects, prepare
+from migrate.graph import effects, prepare, stand_ins
 from migrate.graph.index import GraphIndex
 from migrate.inputs import calls as call_files
 from migrate.inputs.calls import Call
@@ -52,18 +52,31 @@ def _fit(
     model: LegacyModel, variant: GraphVariant, label: str, batches: Sequence[Call], wish: FitRequest
 ) -> list[Course]:
     signature = variant.signatures[batches[0].signature]
+    generators = _find_generators(variant, signature)
     try:
-        loaded = LoadedVariant(model, variant, [signature.key])
+        loaded = LoadedVariant(model, variant, [signature.key], _stand_in if generators else None)
     except Exception as error:
         return [refuse(label, name, f"it does not load: {first_line(error)}") for name in OPTIMIZERS]
     try:
         with loaded.graph.as_default():
             trainee = SessionTrainee(loaded, signature, batches[0], wish.outputs.get(label))
+            trainee.generators = generators
             return fit_label(trainee, label, batches, wish.steps)
     except Exception as error:  # Whatever stands in the way is the answer.
         return [refuse(label, name, describe_refusal(error)) for name in OPTIMIZERS]
     finally:
         loaded.close()
+
+
+def _find_generators(variant: GraphVariant, signature: Signature) -> dict[str, str]:
+    feeds = [name for tensor in signature.inputs.values() for name in tensor.tensor_names]
+    fetched = [name for tensor in signature.outputs.values() for name in tensor.tensor_names]
+    return stand_ins.find_generators(GraphIndex(variant.graph_def), fetched, feeds)
+
+
+def _stand_in(graph_def: Any) -> Any:
+    stand_ins.replace_generators(graph_def, {})
+    return graph_def
 
 
 class SessionTrainee(Trainee):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from migrate.graph import stand_ins
 from migrate.inputs import calls as call_files
 from migrate.inputs.calls import Call
 from migrate.verify.courses import OPTIMIZERS, Course, save_courses
+from migrate.verify.runners import sharing
 from migrate.verify.runners.calling import call_piece, find_piece, to_tensor, to_value
 from migrate.verify.runners.fitting import (
     Gradients,
@@ -52,6 +56,7 @@ class TapeTrainee(Trainee):
         self._compute, self._variables, self._losses, self._wanted = compute, dict(variables), losses, outputs
         self._trained = {name: variables[name] for name in trained if variables[name].dtype.is_floating}
         self.outputs = tuple(outputs or ())
+        self.generators: Mapping[str, str] = {}
         if not self._trained:
             raise UntrainableError("it has no trainable variables")
 
@@ -103,7 +108,8 @@ def run_migrated(wish: FitRequest) -> None:
         raise ValueError("the model has no migration record")
 
     def make(label: str, call: Call) -> Trainee:
-        loaded = tf.saved_model.load(wish.path)
+        path, generators = _share(wish, label)
+        loaded = tf.saved_model.load(path)
         piece, _ = find_piece(record, call)
         if piece is None:
             raise UntrainableError("it has no such piece")
@@ -114,13 +120,15 @@ def run_migrated(wish: FitRequest) -> None:
             inputs = {key: to_tensor(value, piece["inputs"][key]) for key, value in call.inputs.items()}
             return call_piece(loaded, piece, inputs, training=True)
 
-        return TapeTrainee(
+        trainee = TapeTrainee(
             compute,
             variables,
             [name for name, variable in variables.items() if id(variable) in trained],
             lambda: [loss() for loss in getattr(loaded, "regularization_losses", ())],
             wish.outputs.get(label),
         )
+        trainee.generators = generators
+        return trainee
 
     _run(wish, make)
 
@@ -139,17 +147,40 @@ def _run_servable(wish: FitRequest, load: type[LoadedSavedModel | LoadedKerasFil
     load_libraries(wish)
 
     def make(label: str, _: Call) -> Trainee:
-        loaded: Servable = load(wish.path)
+        path, generators = _share(wish, label) if load is LoadedSavedModel else (wish.path, {})
+        loaded: Servable = load(path)
         trained = wish.trained if loaded.trainable is None else loaded.trainable
-        return TapeTrainee(
+        trainee = TapeTrainee(
             lambda call: _compute(loaded, call, wish),
             loaded.variables,
             [name for name in trained if name in loaded.variables],
             loaded.compute_losses,
             wish.outputs.get(label),
         )
+        trainee.generators = generators
+        return trainee
 
     _run(wish, make)
+
+
+def _share(wish: FitRequest, label: str) -> tuple[str, dict[str, str]]:
+    """The model to load, a copy whose random ops draw what the other side's do, and what draws in it; the model itself
+    where it draws nothing.
+
+    Raises:
+      UntrainableError: it does not hold the generators of the other side.
+    """
+    own = {name: op for name, (op, _) in sharing.describe_model(wish.path).items()}
+    other = wish.generators.get(label)
+    if not own or other == {}:
+        if other:
+            raise UntrainableError(f"it draws nothing at random, the baseline does: {', '.join(other)}")
+        return wish.path, {}
+    streams = stand_ins.pair_generators(own if other is None else other, own)
+    if streams is None:
+        raise UntrainableError("its random numbers cannot be those of the baseline: the generators do not correspond")
+    folder = os.path.join(wish.results, f"drawing_{zlib.crc32(label.encode()):08x}")
+    return sharing.copy_model(wish.path, folder, streams), own
 
 
 def _compute(loaded: Servable, call: Call, wish: FitRequest) -> dict[str, Any]:

@@ -80,6 +80,7 @@ class FitRequest:
       steps: of each optimizer.
       outputs: "tags/signature" -> keys of the outputs to make the objective of; absent where the side may choose.
       trained: names of the variables to train where the side does not say which.
+      generators: "tags/signature" -> name -> op of what draws random numbers on the other side, to draw the same.
     """
 
     path: str
@@ -90,6 +91,7 @@ class FitRequest:
     op_library: tuple[str, ...] = ()
     outputs: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     trained: tuple[str, ...] = ()
+    generators: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     names: Names = dataclasses.field(default_factory=Names)
     read: ReadOptions = dataclasses.field(default_factory=ReadOptions)
 
