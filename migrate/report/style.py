@@ -83,27 +83,40 @@ document.querySelectorAll('.sortable').forEach(box => {
   const table = box.querySelector('table'), body = table.tBodies[0], rows = [...body.rows];
   const search = box.querySelector('input[type=search]'), only = box.querySelector('input[type=checkbox]');
   const count = box.querySelector('.count'), chips = [...box.querySelectorAll('.chip')];
-  let texts = null;
+  const more = box.querySelector('.more');
+  // Thousands of rows take seconds to lay out: what is sorted and filtered are all, what stands in the page are some.
+  let texts = null, limit = 200;
+  more.addEventListener('click', () => { limit = Infinity; show(); });
   const order = new Intl.Collator(undefined, {numeric: true}).compare;
   const show = () => {
     const words = search.value.toLowerCase().split(/\\s+/).filter(Boolean);
     const wanted = new Set(chips.filter(chip => chip.getAttribute('aria-pressed') === 'true').map(c => c.dataset.chip));
     if (words.length && !texts) texts = new Map(rows.map(row => [row, row.textContent.toLowerCase()]));
-    let shown = 0;
-    rows.forEach(row => {
-      const hidden = !words.every(word => texts.get(row).includes(word))
-        || (only && only.checked && row.dataset.bad !== '1')
-        || (wanted.size > 0 && !wanted.has(row.dataset.chip));
-      if (row.hidden !== hidden) row.hidden = hidden;
-      shown += !hidden;
-    });
-    count.textContent = `${shown} of ${rows.length}`;
+    const fitting = rows.filter(row => words.every(word => texts.get(row).includes(word))
+      && !(only && only.checked && row.dataset.bad !== '1') && !(wanted.size > 0 && !wanted.has(row.dataset.chip)));
+    const shown = fitting.slice(0, limit);
+    body.replaceChildren(...shown);
+    count.textContent = `${fitting.length} of ${rows.length}`;
+    more.hidden = shown.length === fitting.length;
+    more.textContent = `show all ${fitting.length} rows`;
   };
   chips.forEach(chip => chip.addEventListener('click', () => {
     chip.setAttribute('aria-pressed', chip.getAttribute('aria-pressed') !== 'true');
     show();
   }));
   search.addEventListener('input', show);
+  // A link to a row that is filtered out, or not laid out yet.
+  const visit = () => {
+    const row = location.hash && rows.find(row => row.id === decodeURIComponent(location.hash.slice(1)));
+    if (!row) return;
+    if (!row.isConnected) {
+      search.value = ''; limit = Infinity; if (only) only.checked = false;
+      chips.forEach(chip => chip.setAttribute('aria-pressed', 'false'));
+      show();
+    }
+    row.scrollIntoView({block: 'center'});
+  };
+  window.addEventListener('hashchange', visit);
   if (only) only.addEventListener('change', show);
   show();
   table.querySelectorAll('th').forEach((head, column) => head.querySelector('button').addEventListener('click', () => {
@@ -119,9 +132,7 @@ document.querySelectorAll('.sortable').forEach(box => {
       const found = Number.isNaN(difference) ? order(x, y) : difference;
       return down ? -found : found;
     });
-    const all = document.createDocumentFragment();
-    all.append(...rows);
-    body.append(all);
+    show();
   }));
 });
 document.querySelectorAll('.copy').forEach(button => button.addEventListener('click', () => {
@@ -223,7 +234,7 @@ def render_table(
         + "<span class='count soft'></span></div>"
         f"<div class=scroll><table><thead><tr>{marks}</tr></thead><tbody>\n"
         + "\n".join(rows)
-        + "\n</tbody></table></div></div>"
+        + "\n</tbody></table></div><button type=button class='copy more' hidden></button></div>"
     )
 
 
