@@ -21,6 +21,21 @@ one readable line for a report.
 
 from __future__ import annotations
 
+import re
+
+# What a terminal obeys (escape sequences), what turns the direction of text or ends a line, and halves of characters.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def escape_control(text: str, *, keep: str = "") -> str:
+    """`text` on one line and without what could deceive or command a terminal: a model's names are a stranger's.
+
+    Args:
+      text: what is shown.
+      keep: characters that may stay, "\\n" say.
+    """
+    return _CONTROL.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
+
 
 class MigrateError(Exception):
     """Base of the tree.
@@ -39,7 +54,7 @@ class MigrateError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
-        return f"{text} [{self.hint}]" if self.hint else text
+        return escape_control(f"{text} [{self.hint}]" if self.hint else text)
 
 
 class UsageError(MigrateError):

@@ -8,7 +8,7 @@ import os
 import tempfile
 from typing import Any
 
-from migrate import detect, scan
+from migrate import detect, errors, scan
 from migrate.model import READABLE, Finding, Format, GraphVariant
 from migrate.options import ReadOptions
 from migrate.outcome import describe_finding
@@ -66,7 +66,7 @@ class Inspection:
         for variant in self.variants:
             lines.extend(_variant_lines(variant))
         lines.extend(f"  {f.severity.value}: {f.where}: {f.message}" for f in self.findings)
-        return "\n".join(lines)
+        return "\n".join(errors.escape_control(line, keep="\t") for line in lines)
 
 
 def inspect_model(source: str | os.PathLike[str], options: ReadOptions | None = None) -> Inspection:
@@ -95,12 +95,14 @@ def inspect_model(source: str | os.PathLike[str], options: ReadOptions | None = 
 
     with tempfile.TemporaryDirectory(prefix="migrate-inspect-") as scratch:
         model = readers.read_model(found, options, scratch)
+        with readers.guard_reading(found.path):
+            variants = tuple(_inspect_variant(variant) for variant in model.variants)
         return Inspection(
             path=found.path,
             format=found.format,
             evidence=found.evidence,
             tensorflow_version=model.producer,
-            variants=tuple(_inspect_variant(variant) for variant in model.variants),
+            variants=variants,
             findings=model.findings,
         )
 

@@ -259,6 +259,7 @@ def build(request: BuildRequest) -> Built:
     from migrate import readers
     from migrate.graph import dumping, removed_ops
     from migrate.inputs import calls
+    from migrate.readers import validity
     from migrate.rebuild import module
     from migrate.verify import planning
     from migrate.write import oldest, writer
@@ -283,7 +284,15 @@ def build(request: BuildRequest) -> Built:
     enter("rebuild")
     dumps = request.dump_graphs
     observer = functools.partial(dumping.make_observer, dumps) if dumps else None
-    rebuilt = module.rebuild_model(model, request.rebuild, digest, observer)
+    try:
+        rebuilt = module.rebuild_model(model, request.rebuild, digest, observer)
+    except errors.MigrateError:
+        raise
+    except Exception as failure:  # a graph that TensorFlow refuses, too, is none; all else is the toolkit's fault
+        explained = validity.explain_failure(model, failure)
+        if explained is None:
+            raise
+        raise explained from failure
     enter("write")
     written = writer.write_model(
         rebuilt, request.staged, request.weights, check_weights=request.check_weights, scratch=scratch

@@ -91,7 +91,8 @@ def main() -> int:
         save_to=reports.find_folder(values.report) if values.report else "",
     )
     verification = comparison.compare_models(baseline, candidate, options)
-    print(reports.format_text(baseline, candidate, verification))
+    for line in reports.format_text(baseline, candidate, verification).split("\n"):
+        program.show(line)
     if values.report:
         reports.write_report(values.report, baseline, candidate, verification)
         print(f"report: {os.path.splitext(values.report)[0]}.html")

@@ -35,10 +35,10 @@ def _scan(source: str) -> int:
     if flags.FLAGS.format == "json":
         print(json.dumps({"path": source, "findings": [describe_finding(finding) for finding in findings]}, indent=1))
     else:
-        print(f"{source}: {f'{len(findings)} findings' if findings else 'nothing unsafe was found'}")
+        program.show(f"{source}: {f'{len(findings)} findings' if findings else 'nothing unsafe was found'}")
         for finding in findings:
             hint = f" [{finding.hint}]" if finding.hint else ""
-            print(f"  {finding.code}: {finding.where}: {finding.message}{hint}")
+            program.show(f"  {finding.code}: {finding.where}: {finding.message}{hint}")
     return program.FAILED if findings else program.OK
 
 

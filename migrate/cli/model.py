@@ -35,16 +35,16 @@ def print_outcome(outcome: Outcome) -> None:
         compared = f", {verification.verdict.value}: {len(verification.diffs)} outputs compared"
         if verification.max_absolute is not None:
             compared += f", largest difference {verification.max_absolute:.3g}"
-    print(f"{outcome.status.value}{compared} ({outcome.seconds:.1f} s)  {outcome.source}")
+    program.show(f"{outcome.status.value}{compared} ({outcome.seconds:.1f} s)  {outcome.source}")
     if outcome.dest:
-        print(f"  written to {outcome.dest}")
+        program.show(f"  written to {outcome.dest}")
     for finding in outcome.findings:
         hint = f" [{finding.hint}]" if finding.hint else ""
-        print(f"  {finding.severity.value}: {finding.where}: {finding.message}{hint}")
+        program.show(f"  {finding.severity.value}: {finding.where}: {finding.message}{hint}")
     for line in verification.not_compared if verification else ():
-        print(f"  not compared: {line}")
+        program.show(f"  not compared: {line}")
     if outcome.error:
-        print(f"error: {outcome.error}", file=sys.stderr)
+        program.show(f"error: {outcome.error}", file=sys.stderr)
 
 
 def run() -> None:

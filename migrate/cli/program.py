@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TextIO
 
 from absl import app, flags
 
@@ -21,6 +22,11 @@ from migrate.options import (
 )  # fmt: skip
 
 OK, FAILED, USAGE = 0, 1, 2
+
+
+def show(text: str, file: TextIO | None = None) -> None:
+    """Prints a line of which parts may be a model's: its names can hold what commands a terminal."""
+    print(errors.escape_control(text, keep="\t"), file=file or sys.stdout)
 
 
 def run_program(main: Callable[[], int], *, unable: int = FAILED) -> None:

@@ -6,9 +6,10 @@ made of (a checkpoint, an unpacked archive); the folder lives as long as the mod
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from migrate import detect, errors
 from migrate.model import Format, LegacyModel, Source
@@ -60,5 +61,27 @@ def read_model(
             where=found.path,
             hint=f"formats that are read: {readable}",
         )
-    model = reader(found, options, scratch)
-    return inference.add_signature(model, options.signature) if is_signature_spec(options.signature) else model
+    with guard_reading(found.path):
+        model = reader(found, options, scratch)
+        return inference.add_signature(model, options.signature) if is_signature_spec(options.signature) else model
+
+
+@contextlib.contextmanager
+def guard_reading(path: str) -> Iterator[None]:
+    """What no reader foresaw in a file that a stranger wrote is the file's fault, said in a line.
+
+    Raises:
+      CorruptModelError: in the place of an error that is none of the toolkit's.
+    """
+    try:
+        yield
+    except (errors.MigrateError, MemoryError, OSError):
+        raise
+    except Exception as failure:
+        kind = "nested too deeply" if isinstance(failure, RecursionError) else "its parts contradict each other"
+        lines = str(failure).strip().splitlines()
+        raise errors.CorruptModelError(
+            f"{kind} ({type(failure).__name__}: {lines[0] if lines else ''})",
+            where=path,
+            hint="export the model again; if TensorFlow loads it, please report it",
+        ) from failure

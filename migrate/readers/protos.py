@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from google.protobuf import descriptor_pool, message, text_format
+from google.protobuf import descriptor_pool
 
 from migrate import errors
+from migrate.scan import bounds
 from migrate.schema import messages
 
 _HINT = "the file is damaged or truncated: copy the model again"
@@ -23,17 +24,7 @@ def parse_saved_model(directory: str) -> Any:
     binary = os.path.join(directory, "saved_model.pb")
     text = os.path.join(directory, "saved_model.pbtxt")
     path = binary if os.path.exists(binary) else text
-    try:
-        if path == binary:
-            with open(binary, "rb") as file:
-                saved_model.ParseFromString(file.read())
-        else:
-            with open(text, encoding="utf-8") as file:
-                text_format.Parse(file.read(), saved_model, allow_unknown_field=True, descriptor_pool=_find_pool())
-    except (message.DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
-        raise errors.CorruptModelError(f"cannot be parsed: {error}", where=path, hint=_HINT) from error
-    except OSError as error:
-        raise errors.CorruptModelError(f"cannot be read: {error.strerror}", where=path) from error
+    bounds.fill_message(saved_model, path, _find_pool())
     if not saved_model.meta_graphs:
         raise errors.CorruptModelError("the SavedModel holds no MetaGraph", where=path, hint=_HINT)
     return saved_model

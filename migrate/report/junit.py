@@ -10,7 +10,7 @@ from migrate.outcome import Outcome, Status
 from migrate.verdict import Verdict, Verification
 
 # XML 1.0 has no way to spell these, not even escaped.
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def render_zoo(outcomes: Sequence[Outcome]) -> str:
@@ -63,7 +63,7 @@ def _add_case(suite: ElementTree.Element, group: str, name: str) -> ElementTree.
 
 
 def _clean(text: str) -> str:
-    return _CONTROL.sub("", text)
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def _finish(suite: ElementTree.Element, failures: int, skipped: int) -> str:

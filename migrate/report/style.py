@@ -8,6 +8,8 @@ from __future__ import annotations
 import html
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from migrate import errors
+
 _STYLE = """
 :root { color-scheme: light dark; --page: #fff; --card: #f6f8fa; --ink: #1f2328; --soft: #59636e; --line: #d1d9e0;
   --good: #1a7f37; --bad: #c3202c; --wait: #8a5a00; --mark: #0757ba; }
@@ -149,7 +151,8 @@ document.querySelectorAll('.copy').forEach(button => button.addEventListener('cl
 
 
 def render_frame(title: str, body: str) -> str:
-    """A whole page."""
+    """A whole page. Names in it are a stranger's: what turns the direction of text, say, is spelled out."""
+    title, body = (errors.escape_control(text, keep="\n\t") for text in (title, body))
     return (
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width, initial-scale=1'><link rel=icon href='data:,'>"

@@ -37,43 +37,43 @@ def find_saved_model(directory: str) -> str:
 
 
 def read_proto(path: str, kind: str = "SavedModel") -> Any:
-    """Parses a file.
+    """Parses a file into a message of `schema`, "SavedModel" say; see `fill_message`."""
+    parsed = schema.make_message(kind)
+    fill_message(parsed, path, schema.find_pool())
+    return parsed
+
+
+def fill_message(parsed: Any, path: str, pool: Any) -> None:
+    """Parses a file into a message.
 
     Args:
+      parsed: the empty message.
       path: `.pbtxt` is the text format.
-      kind: name of the message.
+      pool: descriptors of what an Any in a text may hold.
 
     Raises:
-      CorruptModelError: it cannot be parsed, is too large, or is nested too deeply.
+      CorruptModelError: it cannot be parsed, is too large, has too many fields or is nested too deeply.
     """
     try:
         if os.path.getsize(path) > MAX_BYTES:
-            raise errors.CorruptModelError("no protocol buffer is larger than 2 GiB", where=path, hint=_HINT)
+            raise errors.CorruptModelError("no protocol buffer is larger than 2 GiB")
         with open(path, "rb") as file:
             data = file.read()
-        return _parse_text(data, kind) if path.endswith(".pbtxt") else _parse_binary(data, kind)
-    except (message.DecodeError, text_format.ParseError, UnicodeDecodeError, ValueError) as error:
-        raise errors.CorruptModelError(f"cannot be parsed: {error}", where=path, hint=_HINT) from error
-    except RecursionError as error:
-        raise errors.CorruptModelError("cannot be parsed: it is nested too deeply", where=path, hint=_HINT) from error
+        if path.endswith(".pbtxt"):
+            text_format.Parse(data.decode("utf-8"), parsed, allow_unknown_field=True, descriptor_pool=pool)
+            return
+        if len(data) > _SMALL:
+            _check_fields(data)
+        parsed.ParseFromString(data)
     except errors.CorruptModelError as error:
         raise errors.CorruptModelError(error.message, where=path, hint=error.hint or _HINT) from error
+    except (message.DecodeError, text_format.ParseError, ValueError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise errors.CorruptModelError(f"cannot be parsed: {lines[0]}", where=path, hint=_HINT) from error
+    except RecursionError as error:
+        raise errors.CorruptModelError("cannot be parsed: it is nested too deeply", where=path, hint=_HINT) from error
     except OSError as error:
         raise errors.CorruptModelError(f"cannot be read: {error.strerror}", where=path) from error
-
-
-def _parse_binary(data: bytes, kind: str) -> Any:
-    if len(data) > _SMALL:
-        _check_fields(data)
-    parsed = schema.make_message(kind)
-    parsed.ParseFromString(data)
-    return parsed
-
-
-def _parse_text(data: bytes, kind: str) -> Any:
-    parsed = schema.make_message(kind)
-    text_format.Parse(data.decode("utf-8"), parsed, allow_unknown_field=True, descriptor_pool=schema.find_pool())
-    return parsed
 
 
 def _check_fields(data: bytes) -> None:

@@ -98,7 +98,7 @@ def find_unsafe_use(node: Any) -> tuple[str, str]:
     kind = UNSAFE_OPS.get(node.op, "")
     if kind:
         return kind, _named_by_attributes(node)
-    check = _CONDITIONAL.get(node.op)
+    check = CONDITIONAL.get(node.op)
     return check(node) if check else ("", "")
 
 
@@ -141,7 +141,7 @@ def _check_vocabulary(node: Any) -> tuple[str, str]:
     return (READS, _show(path)) if path else ("", "")
 
 
-_CONDITIONAL = {
+CONDITIONAL = {
     "PrintV2": _check_print,
     "DebugIdentity": _check_debug,
     "DebugIdentityV2": _check_debug,

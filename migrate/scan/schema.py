@@ -27,7 +27,8 @@ message CollectionDef { NodeList node_list = 1; AnyList any_list = 5; }
 message NodeList { repeated string value = 1; }
 message AnyList { repeated google.protobuf.Any value = 1; }
 message SignatureDef { map<string, TensorInfo> inputs = 1; map<string, TensorInfo> outputs = 2; }
-message TensorInfo { string name = 1; CooSparse coo_sparse = 4; CompositeTensor composite_tensor = 5; }
+message TensorInfo {
+  string name = 1; DataType dtype = 2; CooSparse coo_sparse = 4; CompositeTensor composite_tensor = 5; }
 message CooSparse { string values_tensor_name = 1; string indices_tensor_name = 2; string dense_shape_tensor_name = 3; }
 message CompositeTensor { repeated TensorInfo components = 2; }
 message AssetFileDef { TensorInfo tensor_info = 1; string filename = 2; }
@@ -45,8 +46,8 @@ message AttrValue {
   ListValue list = 1; bytes s = 2; int64 i = 3; DataType type = 6; TensorShapeProto shape = 7; TensorProto tensor = 8;
   NameAttrList func = 10; }
 message ListValue {
-  repeated bytes s = 2; repeated TensorShapeProto shape = 7; repeated TensorProto tensor = 8;
-  repeated NameAttrList func = 9; }
+  repeated bytes s = 2; repeated DataType type = 6; repeated TensorShapeProto shape = 7;
+  repeated TensorProto tensor = 8; repeated NameAttrList func = 9; }
 message NameAttrList { string name = 1; map<string, AttrValue> attr = 2; }
 message TensorShapeProto { repeated Dim dim = 2; bool unknown_rank = 3; }
 message Dim { int64 size = 1; }

@@ -68,6 +68,10 @@ def _check_attributes(node: Any) -> tuple[str, int]:
         if value.HasField("list"):
             shapes.extend(value.list.shape)
             tensors.extend(value.list.tensor)
+        types = [value.type, *(value.list.type if value.HasField("list") else ())]
+        unknown = [number for number in types if number and not schema.base_type(number)]
+        if unknown:
+            return f"attribute {name}: {unknown[0]} is no type of a tensor", expanded
         for shape in shapes:
             wrong = _check_shape(shape)
             if wrong:

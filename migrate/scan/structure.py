@@ -5,12 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from migrate.scan.graphs import MetaGraph, Scope, find_functions, split_name
+from migrate.scan.graphs import MetaGraph, Scope, attribute_functions, find_functions, split_name
 
 # tensorflow/core/graph/graph_constructor.cc: IsValidNodeName; internal names start with "_".
 _NODE_NAME = re.compile(r"[A-Za-z0-9._][A-Za-z0-9_.\\/>-]*\Z")
 # The one edge that may lead back: a loop's next iteration.
 _BACK_EDGES = frozenset({"NextIteration", "RefNextIteration"})
+_LEAVING = _BACK_EDGES | {"Exit", "RefExit"}
+_ENTERING = frozenset({"Enter", "RefEnter"})
+# Ops that run the functions in their attributes, whatever else they do.
+_CALLS = frozenset(
+    {
+        "PartitionedCall",
+        "StatefulPartitionedCall",
+        "While",
+        "StatelessWhile",
+        "If",
+        "StatelessIf",
+        "Case",
+        "StatelessCase",
+    }
+)
 MAX_CALL_DEPTH = 100
 MAX_INLINED_NODES = 2_000_000
 _SHOWN = 5
@@ -24,6 +39,8 @@ def find_invalid(meta_graph: MetaGraph) -> Iterator[tuple[str, str]]:
         yield from _find_bad_names(scope)
         yield from _find_lost_inputs(scope)
         yield from _find_circle(scope)
+        yield from _find_lost_calls(scope, meta_graph.functions)
+        yield from _find_open_loops(scope)
     yield from _find_endless_calls(meta_graph)
 
 
@@ -95,6 +112,37 @@ def sort_nodes(scope: Scope) -> list[str]:
             if not missing[consumer]:
                 ready.append(consumer)
     return order
+
+
+def _find_lost_calls(scope: Scope, functions: Mapping[str, Scope]) -> Iterator[tuple[str, str]]:
+    for node in scope.nodes:
+        if node.op in _CALLS:
+            lost = [name for name in attribute_functions(node.attr) if name not in functions]
+            if lost:
+                yield scope.describe(node.name), f"it calls the function {lost[0]!r}, which is not in the library"
+                return
+
+
+def _find_open_loops(scope: Scope) -> Iterator[tuple[str, str]]:
+    """An Exit or NextIteration outside of any loop, on which TensorFlow 2.21 dies (common_runtime/executor.cc)."""
+    within = [node.name for node in scope.nodes if node.op in _LEAVING]
+    if not within:
+        return
+    consumers: dict[str, list[str]] = {}
+    for node in scope.nodes:
+        for text in node.input:
+            consumers.setdefault(split_name(text), []).append(node.name)
+    pending = [node.name for node in scope.nodes if node.op in _ENTERING]
+    entered: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name not in entered:
+            entered.add(name)
+            pending.extend(consumers.get(name, ()))
+    for name in within:
+        if name not in entered:
+            yield scope.describe(name), "it leads out of a loop, or round in one, that nothing enters"
+            return
 
 
 def _forward_inputs(scope: Scope, name: str) -> set[str]:

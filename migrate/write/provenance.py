@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import migrate
+from migrate import errors
 from migrate.model import Finding, LegacyModel
 from migrate.options import RebuildOptions
 from migrate.outcome import describe_finding
@@ -129,9 +130,12 @@ def read_record(directory: str) -> dict[str, Any] | None:
     path = os.path.join(directory, FOLDER, FILE)
     if not os.path.exists(path):
         return None
-    with open(path, encoding="utf-8") as file:
-        record: dict[str, Any] = json.load(file)
-    return record
+    try:
+        with open(path, encoding="utf-8") as file:
+            record = json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise errors.CorruptModelError(f"no JSON object: {error}", where=path) from error
+    return record if isinstance(record, dict) else None
 
 
 def write_attachments(directory: str, model: LegacyModel) -> None:

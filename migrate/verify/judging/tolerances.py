@@ -38,7 +38,7 @@ def load_tolerances(path: str) -> dict[str, Tolerance]:
     try:
         with open(path, encoding="utf-8") as file:
             listed = json.load(file)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise errors.CorruptModelError(f"no JSON file of tolerances: {error}", where=path) from error
     if not isinstance(listed, dict):
         raise errors.CorruptModelError("not a JSON object {KEY: [RTOL, ATOL]}", where=path)

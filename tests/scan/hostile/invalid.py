@@ -73,7 +73,25 @@ def _lost_in_function(meta_graph):
     meta_graph.graph_def.library.function[0].node_def[0].input[0] = "nowhere"
 
 
+def _unknown_type(meta_graph):
+    find_node(meta_graph, "x").attr["dtype"].type = 999
+
+
+def _lost_call(meta_graph):
+    call = add_node(meta_graph.graph_def, "call", "PartitionedCall", ["y"])
+    call.attr["f"].func.name = "nowhere"
+
+
+def _open_loop(meta_graph):
+    """TensorFlow's executor dies of it."""
+    add_node(meta_graph.graph_def, "out", "Exit", ["y"]).attr["T"].type = 1
+    find_node(meta_graph, "result").input[0] = "out"
+
+
 CASES = (
+    Hostile("unknown_type", _changed(_unknown_type), ("'x'", "999")),
+    Hostile("lost_call", _changed(_lost_call), ("'call'", "'nowhere'", "not in the library")),
+    Hostile("open_loop", _changed(_open_loop), ("'out'", "nothing enters")),
     Hostile("circle", _changed(_circle), ("has a circle", "result")),
     Hostile("circle_of_2000", _changed(_long_circle), ("has a circle", "...")),
     Hostile("circle_of_one", _changed(_self_edge), ("has a circle", "y -> y")),
