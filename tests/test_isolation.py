@@ -1,8 +1,10 @@
 """What a job does to itself it does to nobody else: crash, hang, error, hunger, long answers."""
 
 import dataclasses
+import importlib
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -12,13 +14,13 @@ import typing
 
 import pytest
 
+import migrate
 from migrate import errors, isolation, pipeline
-from migrate.comparison import plan
 from migrate.isolation import client, folders
 from migrate.isolation.job import find_function
 from migrate.model import Severity
 from migrate.options import Limits
-from migrate.verify.runners import request, side
+from migrate.verify.runners import side
 from tests import isolated_jobs
 
 
@@ -71,7 +73,20 @@ def test_function_that_states_no_types_is_no_job(server):
         server.run(isolated_jobs.find("untyped"), {})
 
 
-JOBS = [pipeline.BUILD, plan.PLAN, request.INSIDE, request.TIMING, request.DESCRIBE, *side.RUNNERS.values()]
+def _find_jobs():
+    """All that the sources make, under whatever name, tables of them included."""
+    found = {}
+    for path in sorted(pathlib.Path(migrate.__file__).parent.rglob("*.py")):
+        if re.search(r"\bJob\(", path.read_text(encoding="utf-8")) and path.parent.name != "isolation":
+            parts = path.relative_to(pathlib.Path(migrate.__file__).parent.parent).with_suffix("").parts
+            for value in vars(importlib.import_module(".".join(parts))).values():
+                for job in value.values() if isinstance(value, dict) else (value,):
+                    if isinstance(job, isolation.Job):
+                        found[job.target] = job
+    return list(found.values())
+
+
+JOBS = _find_jobs()
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.target)
@@ -79,6 +94,10 @@ def test_jobs_say_what_their_functions_take_and_return(job):
     function, taken = find_function(job.target)
     assert taken is job.request
     assert typing.get_type_hints(function)["return"] is job.answer
+
+
+def test_every_job_is_found():
+    assert len(JOBS) >= 15 and pipeline.BUILD in JOBS
 
 
 def test_each_job_has_a_process(server):
