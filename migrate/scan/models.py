@@ -44,7 +44,17 @@ def scan_model(path: str | os.PathLike[str], allowed: Collection[str] = ()) -> t
     if found:
         # Nothing is opened in a folder that is not what it seems.
         return found
-    return tuple(_scan_graphs(detect.detect_format(path), frozenset(allowed)))
+    try:
+        return tuple(_scan_graphs(detect.detect_format(path), frozenset(allowed)))
+    except (errors.MigrateError, MemoryError, OSError):
+        raise
+    except Exception as failure:  # what cannot be looked through is not let through
+        lines = str(failure).strip().splitlines()
+        raise errors.CorruptModelError(
+            f"it cannot be looked through ({type(failure).__name__}: {lines[0] if lines else ''})",
+            where=path,
+            hint="export the model again; if TensorFlow loads it, please report it",
+        ) from failure
 
 
 def find_file_findings(path: str) -> tuple[Finding, ...]:
