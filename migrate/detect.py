@@ -13,6 +13,8 @@ _HUB_MODULE_FILE = "tfhub_module.pb"
 # ModuleDef{format: FORMAT_V3}, the only value that tensorflow_hub ever wrote (tensorflow_hub/module_def.proto).
 _HUB_MODULE_BYTES = b"\x08\x03"
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+# Endings of files that are models by themselves.
+MODEL_FILES = (".h5", ".hdf5", ".keras", ".pb", ".pbtxt", ".tflite", ".onnx")
 _SERVING_METHODS = ("tensorflow/serving/classify", "tensorflow/serving/regress")
 # Estimator names an export by Unix seconds (tf.estimator get_timestamped_export_dir), always has a global
 # step, and its canned heads build their outputs below "head/".
@@ -34,6 +36,16 @@ class Header:
 
 def is_saved_model_dir(path: str) -> bool:
     return any(os.path.isfile(os.path.join(path, name)) for name in _SAVED_MODEL_FILES)
+
+
+def is_checkpoint_dir(path: str) -> bool:
+    """Whether TF1's saver wrote into the folder: an index (format V2), a file with a .meta beside it (format V1), or
+    the list of what was written."""
+    if not os.path.isdir(path):
+        return False
+    names = set(os.listdir(path))
+    values = any(name.endswith(".index") or f"{name}.meta" in names for name in names)
+    return values or os.path.isfile(os.path.join(path, "checkpoint"))
 
 
 def parse_saved_model_header(path: str) -> Header:
@@ -108,6 +120,8 @@ def detect_format(path: str | os.PathLike[str]) -> Source:
       CorruptModelError: saved_model.pb cannot be parsed.
     """
     path = os.fspath(path)
+    if not os.path.exists(path) and os.path.isfile(f"{path}.index"):
+        path = f"{path}.index"  # a checkpoint is known by its prefix
     if not os.path.exists(path):
         raise errors.SourceNotFoundError(
             "there is no such file or folder", where=path, hint="check the path of the model"
@@ -148,18 +162,21 @@ def _detect_directory(path: str) -> Source:
         newest = _detect_directory(os.path.join(path, versions[-1]))
         note = f"version folder {versions[-1]}, the newest of {len(versions)}"
         return Source(path=newest.path, format=newest.format, evidence=(note, *newest.evidence))
-    prefixes = sorted(n[: -len(".index")] for n in names if n.endswith(".index"))
-    if prefixes or "checkpoint" in names:
-        return Source(
-            path=path, format=Format.CHECKPOINT, evidence=tuple(f"{p}.index" for p in prefixes) or ("checkpoint",)
-        )
+    if is_checkpoint_dir(path):
+        listed = tuple(name for name in names if name.endswith(".index") or f"{name}.meta" in names)
+        return Source(path=path, format=Format.CHECKPOINT, evidence=listed or ("checkpoint",))
     if not names:
         return Source(path=path, format=Format.EMPTY_DIRECTORY, evidence=("the folder is empty",))
-    inside = [n for n in names if os.path.splitext(n)[1] in (".h5", ".hdf5", ".keras", ".pb", ".tflite", ".onnx")]
-    if len(inside) == 1 and os.path.isfile(os.path.join(path, inside[0])):
-        return _detect_file(os.path.join(path, inside[0]))
+    inside = [_detect_file(os.path.join(path, name)) for name in names if _may_be_model(path, name)]
+    models = [found for found in inside if found.format is not Format.UNKNOWN]
+    if len(models) == 1:
+        return models[0]
     listing = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
     return Source(path=path, format=Format.UNKNOWN, evidence=(f"a folder with {listing}",))
+
+
+def _may_be_model(folder: str, name: str) -> bool:
+    return os.path.splitext(name)[1] in MODEL_FILES and os.path.isfile(os.path.join(folder, name))
 
 
 def _detect_hub_module(path: str, hub: str) -> Source:
@@ -237,7 +254,8 @@ def _detect_file(path: str) -> Source:
         return Source(path=path, format=Format.TFLITE, evidence=("flatbuffer identifier TFL3",))
     if name.endswith(".onnx"):
         return Source(path=path, format=Format.ONNX, evidence=("file name",))
-    if name.endswith(".index") or ".data-00000-of-" in name:
+    is_v1 = os.path.isfile(f"{path}.meta")
+    if name.endswith((".index", ".meta")) or ".data-00000-of-" in name or is_v1:
         return Source(path=path, format=Format.CHECKPOINT, evidence=("file name",))
     if name.endswith((".pb", ".pbtxt")):
         return _detect_graph_file(path, head)

@@ -8,8 +8,8 @@ import os
 import tempfile
 from typing import Any
 
-from migrate import detect, errors, scan
-from migrate.model import READABLE, Finding, Format, GraphVariant
+from migrate import detect, errors, sources
+from migrate.model import READABLE, Finding, Format, GraphVariant, Source
 from migrate.options import ReadOptions
 from migrate.outcome import describe_finding
 
@@ -70,10 +70,10 @@ class Inspection:
 
 
 def inspect_model(source: str | os.PathLike[str], options: ReadOptions | None = None) -> Inspection:
-    """Inspects a path.
+    """Inspects a model.
 
     Args:
-      source: the path.
+      source: its path, or a handle (https://, gs://, s3://), whose model is downloaded for the time being.
       options: what the reader is told.
 
     Raises:
@@ -81,30 +81,35 @@ def inspect_model(source: str | os.PathLike[str], options: ReadOptions | None = 
       CorruptModelError: a file is missing, truncated, or contradicts another.
       UnsafeModelError: a link leaves the model's folder, or something in it is neither file nor folder.
     """
-    scan.check_files(os.fspath(source))
-    found = detect.detect_format(source)
-    if found.format not in READABLE:
-        version = ""
-        binary = os.path.join(found.path, "saved_model.pb")
-        if found.format is Format.TF2_SAVED_MODEL and os.path.isfile(binary):
-            version = detect.parse_saved_model_header(binary).tensorflow_version
-        meant = detect.suggest_model(found.path) if found.format is Format.UNKNOWN else ""
-        evidence = (*found.evidence, meant) if meant else found.evidence
-        return Inspection(path=found.path, format=found.format, evidence=evidence, tensorflow_version=version)
-    from migrate import readers  # loads protocol buffers; the formats above need none
-
     with tempfile.TemporaryDirectory(prefix="migrate-inspect-") as scratch:
+        found = sources.acquire_source(source, os.path.join(scratch, "source"))
+        # What was unpacked is gone afterwards: the path is what was asked for.
+        path = sources.spell_location(source) if found.path.startswith(scratch) else found.path
+        if found.format not in READABLE:
+            return _inspect_unread(found, path)
+        from migrate import readers  # loads TensorFlow's protos; the formats above need none
+
         model = readers.read_model(found, options, scratch)
         with readers.guard_reading(found.path):
             variants = tuple(_inspect_variant(variant) for variant in model.variants)
         return Inspection(
-            path=found.path,
+            path=path,
             format=found.format,
             evidence=found.evidence,
             tensorflow_version=model.producer,
             variants=variants,
             findings=model.findings,
         )
+
+
+def _inspect_unread(found: Source, path: str) -> Inspection:
+    version = ""
+    binary = os.path.join(found.path, "saved_model.pb")
+    if found.format is Format.TF2_SAVED_MODEL and os.path.isfile(binary):
+        version = detect.parse_saved_model_header(binary).tensorflow_version
+    meant = detect.suggest_model(found.path) if found.format is Format.UNKNOWN else ""
+    evidence = (*found.evidence, meant) if meant else found.evidence
+    return Inspection(path=path, format=found.format, evidence=evidence, tensorflow_version=version)
 
 
 def _inspect_variant(variant: GraphVariant) -> VariantInspection:

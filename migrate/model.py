@@ -40,6 +40,8 @@ READABLE = (
     Format.TF1_SAVED_MODEL,
     Format.KERAS_H5,
     Format.KERAS_V3,
+    Format.FROZEN_GRAPH,
+    Format.CHECKPOINT,
 )
 
 
@@ -70,11 +72,13 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A detected model: `path` is the directory or file that holds it."""
+    """A detected model: `path` is the directory or file that holds it, `origin` the handle or archive that it came
+    from, "" where it was there."""
 
     path: str
     format: Format
     evidence: tuple[str, ...] = ()
+    origin: str = ""
 
 
 class Encoding(enum.Enum):
@@ -202,6 +206,8 @@ class GraphVariant:
       restored: what that op reads from the checkpoint.
       producer_ops: OpList that the writer stored, for attributes that later TensorFlows dropped.
       tensorflow_version: of the writer.
+      phase: tensors that the original has to be fed beside its inputs, and what: the graph has constants for them.
+      origin_tags: tags in the file, where a variant was made of one that lies there; None where they are `tags`.
     """
 
     tags: tuple[str, ...]
@@ -217,6 +223,8 @@ class GraphVariant:
     restored: tuple[Restored, ...] = ()
     producer_ops: Any = None
     tensorflow_version: str = ""
+    phase: tuple[tuple[str, bool], ...] = ()
+    origin_tags: tuple[str, ...] | None = None
 
     @property
     def label(self) -> str:

@@ -55,6 +55,8 @@ class ReadOptions:
       inputs, outputs: tensors of the one signature of a graph that has none: "x=in:0", or "in:0", which is keyed by
         its node; () guesses them.
       checkpoint: which checkpoint of a folder: a prefix, or its name in the folder; "" is the newest.
+      training_input: placeholder that says whether the model trains and becomes `training=`; "" finds the one that
+        Keras left open.
       thaw: large constants of a frozen graph become variables that train.
       custom_objects: "module:name" of layers, losses and functions that a Keras config names.
       builder: "module:function" that makes the Keras model whose weights the source holds.
@@ -62,18 +64,23 @@ class ReadOptions:
       allow_lambda: load Lambda layers, which runs code that the file holds.
       pieces: parts that get signatures of their own: "NAME(x=in:0)->(y=out:0)" of a graph,
         "INPUT_LAYER:OUTPUT_LAYER" of a Keras model.
+      signature_map: "old=new" renames signatures.
+      xai: add the signatures that explainers ask for.
     """
 
     signature: str = ""
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     checkpoint: str = ""
+    training_input: str = ""
     thaw: bool = False
     custom_objects: tuple[str, ...] = ()
     builder: str = ""
     architecture: str = ""
     allow_lambda: bool = False
     pieces: tuple[str, ...] = ()
+    signature_map: tuple[str, ...] = ()
+    xai: bool = False
 
     @property
     def of_original(self) -> ReadOptions:
@@ -133,6 +140,7 @@ class MigrateOptions:
       limits: for each stage's process.
       seed: of the synthesised inputs.
       target_tensorflow: oldest TensorFlow, "2.8", that must be able to load the result; "" for any.
+      archive: also write `<dest>.tar.gz`, as hub hosting serves it.
       dump_graphs: folder for the graph of each call as each pass leaves it, "" for none.
       weights: how they get into the result: "copy" of the data shards, "reflink" (a copy that shares blocks), "link"
         (hard links: the source's own files) or "rewrite" (through memory, tensor by tensor).
@@ -152,6 +160,7 @@ class MigrateOptions:
     limits: Limits = dataclasses.field(default_factory=Limits)
     seed: int = 0
     target_tensorflow: str = ""
+    archive: bool = False
     dump_graphs: str = ""
     weights: str = "copy"
     check_weights: bool = False

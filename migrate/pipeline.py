@@ -12,17 +12,22 @@ import functools
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from migrate import detect, errors, isolation, scan
+from migrate import detect, errors, isolation, scan, sources
 from migrate.model import READABLE, Finding, Format, Source
 from migrate.options import MigrateOptions, ReadOptions, RebuildOptions
 from migrate.outcome import Outcome, Status
-from migrate.verdict import Verdict, Verification
+from migrate.publish import archive, card, example
+from migrate.verdict import EMPTY_BATCH, Verdict, Verification
 from migrate.verify.extras import Extras
 from migrate.verify.migration import verify_migration
 from migrate.verify.runners.side import MIGRATED, RUNNERS, SESSION
 from migrate.write import copying, provenance, staging
+
+if TYPE_CHECKING:
+    from migrate.inputs.calls import Call
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +35,7 @@ class BuildRequest:
     """What the process that reads, rebuilds and writes is asked.
 
     Attributes:
-      source: folder of the legacy model.
+      source: the legacy model, on this machine.
       staged: folder that receives the migrated model.
       work: scratch folder, which receives the stage that was entered and the planned calls.
       read, rebuild, op_library, allow_unsafe_ops, seed, target_tensorflow, weights, check_weights, dump_graphs: as in
@@ -38,7 +43,7 @@ class BuildRequest:
       verify: whether calls are planned.
     """
 
-    source: str
+    source: Source
     staged: str
     work: str
     read: ReadOptions
@@ -55,11 +60,13 @@ class BuildRequest:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """What came of it: findings of all three stages, what to verify beside the planned calls, the source's digest."""
+    """What came of it: findings of all three stages, what to verify beside the planned calls, the source's digest, and
+    Python that calls the model ("" where no inputs could be made up)."""
 
     findings: tuple[Finding, ...]
     extras: Extras
     digest: str
+    example: str = ""
 
 
 BUILD = isolation.Job(
@@ -79,6 +86,7 @@ BUILD = isolation.Job(
 _STAGE_FILE = "stage"
 _SCRATCH = "scratch"
 _CALLS = "calls"
+_SOURCE = "source"
 
 
 @dataclasses.dataclass(slots=True)
@@ -116,7 +124,7 @@ def migrate_model(
     """Migrates one model and proves it.
 
     Args:
-      source: folder of the legacy model.
+      source: the legacy model: its folder, file or archive, or a handle (https://, gs://, s3://).
       dest: folder to write; it appears complete or not at all.
       options: see MigrateOptions.
       progress: is kept up to date.
@@ -130,7 +138,7 @@ def migrate_model(
         unknown signature or tag set.
     """
     options = options or MigrateOptions()
-    source, dest = os.path.abspath(source), os.path.abspath(dest)
+    source, dest = sources.spell_location(source), os.path.abspath(dest)
     started = time.monotonic()
     progress = progress or Progress()
 
@@ -174,9 +182,22 @@ def _migrate(
     describe: Callable[[Status, str, str], Outcome],
     on_ready: ReadyCallback | None,
 ) -> Outcome:
-    # Before a file of it is opened: a pipe would never end, a link may lead anywhere.
-    scan.check_files(source)
-    found = detect.detect_format(source)
+    if sources.is_handle(source):
+        _check_destination(dest, options)
+    with isolation.shared_server().scratch_folder() as work:
+        found = sources.acquire_source(source, os.path.join(work, _SOURCE), timeout=options.limits.timeout)
+        return _migrate_found(found, dest, work, options, progress, describe, on_ready)
+
+
+def _migrate_found(
+    found: Source,
+    dest: str,
+    work: str,
+    options: MigrateOptions,
+    progress: Progress,
+    describe: Callable[[Status, str, str], Outcome],
+    on_ready: ReadyCallback | None,
+) -> Outcome:
     progress.format = found.format.value
     if found.format is Format.TF2_SAVED_MODEL and options.already_tf2 == "skip":
         return describe(Status.ALREADY_TF2, "", "")
@@ -187,8 +208,8 @@ def _migrate(
             hint=detect.suggest_model(found.path)
             or f"formats that are migrated: {', '.join(kind.value for kind in READABLE)}",
         )
-    staging.check_destination(dest, overwrite=options.overwrite)
-    with isolation.shared_server().scratch_folder() as work, staging.prepare_publication(dest) as publication:
+    _check_destination(dest, options)
+    with staging.prepare_publication(dest) as publication:
         progress.work = work
         status, error, place = Status.MIGRATED, "", dest
         if found.format is Format.TF2_SAVED_MODEL:
@@ -196,7 +217,7 @@ def _migrate(
             copying.copy_model(found.path, publication.staged)
             status = Status.ALREADY_TF2
         else:
-            _make(found, publication.staged, work, options, progress)
+            _make(found, publication.staged, work, dest, options, progress)
         if progress.verification and progress.verification.verdict is Verdict.FAIL:
             status, error = Status.REGRESSED, _describe_failure(progress.verification)
             place = dest if options.publish == "all" else options.quarantine
@@ -205,22 +226,32 @@ def _migrate(
         if place:
             if on_ready is not None:
                 on_ready(outcome, publication.staged)
+            if options.archive and place == dest:
+                archive.write_archive(publication.staged, dest + archive.ENDING)
             publication.publish(place)
         return outcome
 
 
-def _make(found: Source, staged: str, work: str, options: MigrateOptions, progress: Progress) -> None:
-    """Builds the migrated model and judges it."""
-    built = _build(found.path, staged, work, options, progress)
+def _check_destination(dest: str, options: MigrateOptions) -> None:
+    staging.check_destination(dest, overwrite=options.overwrite)
+    if options.archive:
+        staging.check_destination(dest + archive.ENDING, overwrite=options.overwrite)
+
+
+def _make(found: Source, staged: str, work: str, dest: str, options: MigrateOptions, progress: Progress) -> None:
+    """Builds the migrated model, judges it, and writes its page."""
+    built = _build(found, staged, work, options, progress)
     if options.verify != "none":
         progress.stage = "verify"
         progress.verification = verify_migration(found, staged, work, built.extras, options)
-    _complete_record(staged, progress.verification)
+    record = _complete_record(staged, progress.verification)
+    with open(os.path.join(staged, card.FILE), "w", encoding="utf-8") as file:
+        file.write(card.write_card(os.path.basename(dest), record, built.example))
     if not progress.verification or progress.verification.verdict is not Verdict.FAIL:
         progress.stage = "write"
 
 
-def _build(source: str, staged: str, work: str, options: MigrateOptions, progress: Progress) -> Built:
+def _build(source: Source, staged: str, work: str, options: MigrateOptions, progress: Progress) -> Built:
     """read, rebuild and write, in one isolated process."""
     progress.stage = "read"
     request = BuildRequest(
@@ -241,7 +272,7 @@ def _build(source: str, staged: str, work: str, options: MigrateOptions, progres
     soon = tuple(name for kind in (SESSION, MIGRATED) for name in RUNNERS[kind].needs) if request.verify else ()
     try:
         result = isolation.run_job(
-            BUILD, request, limits=options.limits, where=source, folders=(work, os.path.dirname(staged)), soon=soon
+            BUILD, request, limits=options.limits, where=source.path, folders=(work, os.path.dirname(staged)), soon=soon
         )
     finally:
         with contextlib.suppress(OSError), open(os.path.join(work, _STAGE_FILE), encoding="utf-8") as file:
@@ -274,13 +305,13 @@ def build(request: BuildRequest) -> Built:
         shutil.rmtree(left, ignore_errors=True)  # of a process that was killed, for which this one makes up
     enter("read")
     # Before anything of the model runs, and before any part of it is believed.
-    scan.check_model(request.source, request.allow_unsafe_ops)
+    scan.check_model(request.source.path, request.allow_unsafe_ops)
     for path in request.op_library:
         _load_op_library(path)
     scratch = os.path.join(request.work, _SCRATCH)
     os.makedirs(scratch, exist_ok=True)
     model = readers.read_model(request.source, request.read, scratch)
-    digest = provenance.digest_source(request.source)
+    digest = provenance.digest_source(request.source.path)
     enter("rebuild")
     dumps = request.dump_graphs
     observer = functools.partial(dumping.make_observer, dumps) if dumps else None
@@ -297,7 +328,7 @@ def build(request: BuildRequest) -> Built:
     written = writer.write_model(
         rebuilt, request.staged, request.weights, check_weights=request.check_weights, scratch=scratch
     )
-    oldest.check_target(written.oldest, request.target_tensorflow, request.source)
+    oldest.check_target(written.oldest, request.target_tensorflow, request.source.path)
     findings = (*rebuilt.findings, *written.findings)
     if request.verify:
         findings += removed_ops.describe_baseline(findings)
@@ -309,13 +340,23 @@ def build(request: BuildRequest) -> Built:
     record["options"]["op_library"] = [os.path.basename(path) for path in request.op_library]
     provenance.write_record(request.staged, record)
     extras = Extras()
+    code = _write_example(record, planning.plan_example(rebuilt, seed=request.seed))
     if request.verify:
         folder = os.path.join(request.work, _CALLS)
         os.makedirs(folder, exist_ok=True)
         planned = planning.plan_calls(rebuilt, seed=request.seed)
         calls.save_calls(folder, planned)
         extras = planning.plan_extras(rebuilt, planned)
-    return Built(findings=findings, extras=extras, digest=digest)
+    return Built(findings=findings, extras=extras, digest=digest, example=code)
+
+
+def _write_example(record: dict[str, Any], planned: Sequence[Call]) -> str:
+    """The first call that can be spelled in a few lines, one with a row if there is one."""
+    key = record["callable"] or record["pieces"][0]["signature_def"]
+    piece = next(piece for piece in record["pieces"] if piece["signature_def"] == key)
+    tags = tuple(piece["modes"][0]["tags"])
+    calls = [call for call in planned if call.tags == tags and call.case != EMPTY_BATCH]
+    return next(filter(None, (example.write_example(piece, call.inputs) for call in calls)), "")
 
 
 def _load_op_library(path: str) -> None:
@@ -329,7 +370,7 @@ def _load_op_library(path: str) -> None:
         ) from error
 
 
-def _complete_record(staged: str, verification: Verification | None) -> None:
+def _complete_record(staged: str, verification: Verification | None) -> dict[str, Any]:
     """Puts the verdict into the provenance of what is published."""
     record = provenance.read_record(staged)
     assert record is not None
@@ -345,6 +386,7 @@ def _complete_record(staged: str, verification: Verification | None) -> None:
         }
     )
     provenance.write_record(staged, record)
+    return record
 
 
 def _describe_failure(verification: Verification) -> str:

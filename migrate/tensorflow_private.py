@@ -65,6 +65,14 @@ def has_python_gradient(name: str) -> bool:
     return True
 
 
+def has_op_gradient(op: str) -> bool:
+    """Whether TensorFlow has a gradient for the op; one that is said to have none (a Shape, say) has none."""
+    try:
+        return ops.gradient_registry.lookup(op) is not None
+    except LookupError:
+        return False
+
+
 def write_fingerprint(directory: str) -> None:
     """Writes `fingerprint.pb` for the files that lie in a SavedModel's folder now.
 

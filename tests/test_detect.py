@@ -20,7 +20,8 @@ def test_zoo(slug):
     found = detect.detect_format(ZOO / slug / "model")
     assert found.format.value == expected
     assert found.evidence
-    assert (pathlib.Path(found.path) / "variables").exists() or detect.is_saved_model_dir(found.path)
+    is_whole = detect.is_saved_model_dir(found.path) or detect.is_checkpoint_dir(found.path)
+    assert is_whole or pathlib.Path(found.path).is_file()
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ ORDER = (
     "migrate.detect",
     "migrate.isolation",
     "migrate.scan",
+    "migrate.sources",
+    "migrate.publish",
     "migrate.verdict",  # plain values, which outcomes carry
     "migrate.outcome",
     "migrate.report",

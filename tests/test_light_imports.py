@@ -23,7 +23,8 @@ def _run(code):
         "migrate.outcome", "migrate.inspection", "migrate.isolation", "migrate.scan", "migrate.report", "migrate.zoo",
         "migrate.pipeline", "migrate.verify.judging.values", "migrate.arrays", "migrate.verify.pair",
         "migrate.write.staging", "migrate.rebuild.plan", "migrate.cli.program", "migrate.cli.inspect",
-        "migrate.cli.model", "migrate.cli.zoo", "migrate.checkpoint.tensors", "migrate.schema.ops",
+        "migrate.cli.model", "migrate.cli.zoo", "migrate.cli.serve",
+        "migrate.sources", "migrate.publish.example", "migrate.checkpoint.tensors", "migrate.schema.ops",
         "migrate.readers.saved_model",
     ],
 )  # fmt: skip

@@ -7,14 +7,17 @@ import pytest
 
 from migrate import errors, readers
 from migrate.model import READABLE, Encoding, Format
+from migrate.options import ReadOptions
 from migrate.readers import checkpoint, metagraph
 
 ZOO = pathlib.Path(__file__).resolve().parent.parent / "testdata" / "zoo"
 SLUGS = sorted(path.parent.name for path in ZOO.glob("*/origin.json"))
 
 
-def _read(slug):
-    return readers.read_model(str(ZOO / slug / "model"))
+def _read(slug, scratch=""):
+    origin = json.loads((ZOO / slug / "origin.json").read_text(encoding="utf-8"))
+    told = ReadOptions.from_json(origin.get("options", {}))
+    return readers.read_model(str(ZOO / slug / "model"), told, str(scratch))
 
 
 def _only(slug):
@@ -23,10 +26,10 @@ def _only(slug):
 
 
 @pytest.mark.parametrize("slug", SLUGS)
-def test_zoo(slug):
+def test_zoo(slug, tmp_path):
     """Tag sets, signature keys and methods, variables and their trainability are what TF1 recorded."""
     origin = json.loads((ZOO / slug / "origin.json").read_text(encoding="utf-8"))
-    model = _read(slug)
+    model = _read(slug, tmp_path)
     assert model.source.format.value == origin["format"]
     assert {variant.tags for variant in model.variants} == {tuple(sorted(tags)) for tags in origin["tags"]}
     for variant in model.variants:
@@ -118,9 +121,9 @@ def test_collections_of_every_kind():
 
 
 def test_formats_that_are_not_read(tmp_path):
-    (tmp_path / "m.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    (tmp_path / "m.tflite").write_bytes(b"\0\0\0\0TFL3")
     with pytest.raises(errors.UnknownFormatError, match="tf1_hub_module"):
-        readers.read_model(str(tmp_path / "m.h5"))
+        readers.read_model(str(tmp_path / "m.tflite"))
 
 
 def test_every_reader_is_of_a_format():

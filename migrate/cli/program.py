@@ -96,8 +96,13 @@ def define_reading_flags(prefix: str = "") -> None:
     )
     flags.DEFINE_list(f"{prefix}outputs", [], "Output tensors of a graph without signatures: y=out:0,...")
     flags.DEFINE_string("checkpoint", "", "Which checkpoint of a folder (default: the newest).")
+    flags.DEFINE_string(
+        "training_input", "", "Placeholder that becomes `training=` (default: the learning phase that Keras left open)."
+    )
     flags.DEFINE_bool("thaw", False, "Turn large constants of a frozen graph back into variables that train.")
     flags.DEFINE_multi_string("piece", [], "Part that gets a signature of its own: NAME(x=in:0)->(y=out:0).")
+    flags.DEFINE_list("signature_map", [], "old=new: renames signatures; old=old beside it keeps the old key too.")
+    flags.DEFINE_bool("xai", False, "Add the signatures xai_model and, where inputs are parsed, xai_preprocess.")
     flags.DEFINE_multi_string("custom_objects", [], "module:name of a layer, loss or function of a Keras model.")
     flags.DEFINE_string("builder", "", "module:function that makes the Keras model whose weights the source holds.")
     flags.DEFINE_string("architecture", "", "File with the Keras model's config whose weights the source holds.")
@@ -111,8 +116,11 @@ def parse_reading_flags(prefix: str = "") -> ReadOptions:
         inputs=tuple(values[f"{prefix}inputs"].value or ()),
         outputs=tuple(values[f"{prefix}outputs"].value or ()),
         checkpoint=values.checkpoint,
+        training_input=values.training_input,
         thaw=values.thaw,
         pieces=tuple(values.piece),
+        signature_map=tuple(values.signature_map or ()),
+        xai=values.xai,
         custom_objects=tuple(values.custom_objects),
         builder=values.builder,
         architecture=os.path.abspath(values.architecture) if values.architecture else "",
@@ -140,6 +148,7 @@ def define_migration_flags(timeout: float | None = None) -> None:
     flags.DEFINE_list("inference_tags", None, "Tag set of the variant for training=False.")
     flags.DEFINE_list("training_tags", None, "Tag set of the variant for training=True.")
     flags.DEFINE_string("trainable", "", "Regular expression: which variables train (default: TF1's collection).")
+    flags.DEFINE_bool("archive", False, "Also write <dest>.tar.gz, as hub hosting serves it.")
     flags.DEFINE_bool("partial", False, "Leave out signatures that cannot be migrated instead of blocking the model.")
     flags.DEFINE_string("target_tensorflow", "", "Block models that TensorFlow of this version (2.8, say) cannot load.")
     flags.DEFINE_multi_string("op_library", [], "Shared library with custom ops; may be given several times.")
@@ -179,6 +188,7 @@ def parse_migration_flags(*, publish: str = "pass", already_tf2: str = "skip") -
     return MigrateOptions(
         overwrite=values.overwrite,
         verify=values.verify,
+        archive=values.archive,
         read=parse_reading_flags(),
         rebuild=RebuildOptions(
             signature=values.signature,

@@ -25,6 +25,7 @@ from migrate.comparison.sides import (
 from migrate.inputs import recorded
 from migrate.inputs.calls import Call, load_calls
 from migrate.options import CompareOptions
+from migrate.sources import spell_location
 from migrate.verdict import GRADIENTS, INFERENCE, INTERFACE, TRAINING, TRAJECTORY, Verdict, Verification
 from migrate.verify.judging import tolerances
 from migrate.verify.judging.interface import compare_interfaces, is_training
@@ -56,8 +57,13 @@ def compare_models(
       JobError: the baseline crashed or hung.
     """
     given = options = options or CompareOptions()
-    subjects = tell_readers((find_subject(baseline), find_subject(candidate)), options.read)
     with tempfile.TemporaryDirectory(prefix="migrate-compare-") as work:
+        timeout = options.limits.timeout
+        named = (
+            find_subject(baseline, os.path.join(work, "baseline_source"), timeout),
+            find_subject(candidate, os.path.join(work, "candidate_source"), timeout),
+        )
+        subjects = tell_readers(named, options.read)
         subjects = (
             explore_subject(subjects[0], "baseline", work, options),
             explore_subject(subjects[1], "candidate", work, options),
@@ -79,7 +85,7 @@ def compare_models(
             inputs=plan.inputs,
             notes=(*plan.notes, *verification.notes),
             tolerances=_list_tolerances(options, sources),
-            reproduce=reproduce.spell_command(subjects[0].path, subjects[1].path, given),
+            reproduce=reproduce.spell_command(spell_location(baseline), spell_location(candidate), given),
             not_compared=(*verification.not_compared, *plan.not_compared, *_describe_limits(subjects, options)),
         )
         if options.save_to:

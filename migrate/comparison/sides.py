@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from migrate import detect, errors, isolation, scan
+from migrate import detect, errors, isolation, sources
 from migrate.inputs import recorded
 from migrate.model import Format
 from migrate.options import CompareOptions, ReadOptions
@@ -47,8 +47,8 @@ class Subject:
         return self.graph or self.path
 
 
-def find_subject(path: str | os.PathLike[str]) -> Subject:
-    """Tells what a path holds and how it is run.
+def find_subject(path: str | os.PathLike[str], scratch: str, timeout: float | None = None) -> Subject:
+    """Tells what a path or handle holds and how it is run; what is not here yet is brought into `scratch`.
 
     Raises:
       SourceNotFoundError: there is nothing at the path.
@@ -56,11 +56,10 @@ def find_subject(path: str | os.PathLike[str]) -> Subject:
       CorruptModelError: the file is damaged.
       UnsafeModelError: what lies in its folder is no model.
     """
-    path = os.path.abspath(path)
-    scan.check_files(path)
+    path = sources.spell_location(path)
     if os.path.isfile(path) and path.endswith(".npz"):
         return Subject(path=path, kind=RECORDED, format="recorded", recording=recorded.load_recording(path))
-    found = detect.detect_format(path)
+    found = sources.acquire_source(path, scratch, timeout=timeout)
     if found.format is Format.TF2_SAVED_MODEL:
         migrated = provenance.read_record(found.path) is not None
         return Subject(path=found.path, kind=MIGRATED if migrated else SERVING, format=found.format.value)

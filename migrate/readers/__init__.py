@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from migrate import detect, errors
 from migrate.model import Format, LegacyModel, Source
 from migrate.options import ReadOptions, is_signature_spec
-from migrate.readers import inference
+from migrate.readers import inference, learning_phase, signature_map
 
 Reader = Callable[[Source, ReadOptions, str], LegacyModel]
 
@@ -25,6 +25,8 @@ READERS: Mapping[Format, str] = {
     Format.TF1_SAVED_MODEL: "migrate.readers.saved_model:read_saved_model",
     Format.KERAS_H5: "migrate.readers.keras.reader:read_keras",
     Format.KERAS_V3: "migrate.readers.keras.reader:read_keras",
+    Format.FROZEN_GRAPH: "migrate.readers.frozen_graph:read_frozen_graph",
+    Format.CHECKPOINT: "migrate.readers.training_checkpoint:read_training_checkpoint",
 }
 
 
@@ -61,9 +63,24 @@ def read_model(
             where=found.path,
             hint=f"formats that are read: {readable}",
         )
+    if options.thaw or options.xai:
+        # Both hand graphs to TensorFlow, which takes messages of its own classes only: those that are read after this.
+        importlib.import_module("tensorflow")
     with guard_reading(found.path):
-        model = reader(found, options, scratch)
-        return inference.add_signature(model, options.signature) if is_signature_spec(options.signature) else model
+        return _finish(reader(found, options, scratch), options)
+
+
+def _finish(model: LegacyModel, options: ReadOptions) -> LegacyModel:
+    """What is done to a model of any format."""
+    for text, flag in ((options.signature, "--signature"), *((piece, "--piece") for piece in options.pieces)):
+        if is_signature_spec(text):
+            model = inference.add_signature(model, text, flag)
+    model = signature_map.map_signatures(model, options.signature_map)
+    if options.xai:
+        from migrate.readers import explanation  # asks TensorFlow which ops have a gradient
+
+        model = explanation.add_explanation(model, options.signature)
+    return learning_phase.split_phases(model, options)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from google.protobuf import message
 from migrate import errors, wire
 from migrate.graph import index as graph_index
 from migrate.model import Asset, Finding, GraphVariant, Severity
+from migrate.options import ReadOptions
 from migrate.readers import inference, signatures, state
 from migrate.schema import messages
 
@@ -18,11 +19,12 @@ from migrate.schema import messages
 _MAIN_OP = "saved_model_main_op"
 _LEGACY_INIT_OP = "legacy_init_op"
 _ASSETS = "saved_model_assets"
+_LOSSES = "losses"
 _ATTACHMENTS = "hub_module_attachments"
 
 
 def parse_meta_graph(
-    meta_graph: Any, directory: str, entries: Mapping[str, Any]
+    meta_graph: Any, directory: str, entries: Mapping[str, Any], options: ReadOptions
 ) -> tuple[GraphVariant, tuple[Finding, ...]]:
     """Parses one MetaGraph.
 
@@ -30,8 +32,10 @@ def parse_meta_graph(
       meta_graph: MetaGraphDef.
       directory: of the SavedModel.
       entries: checkpoint entries by key.
+      options: `inputs` and `outputs` make a signature where there is none.
 
     Raises:
+      UsageError: they name tensors that the graph does not have.
       CorruptModelError: signatures or collections name what the graph lacks, or an asset lies outside the model.
     """
     info = meta_graph.meta_info_def
@@ -45,10 +49,16 @@ def parse_meta_graph(
     assets = _parse_assets(meta_graph, directory, index)
     findings += _find_lost_assets(assets, label)
     parsed = signatures.parse_signatures(meta_graph, index, label)
-    if not parsed:
-        parsed, inferred = inference.infer_signature(
-            index, label, (restore_op, *init_ops), meta_graph.saver_def.filename_tensor_name
+    if not parsed or options.inputs or options.outputs:
+        made, inferred = inference.make_signature(
+            index,
+            label,
+            (restore_op, *init_ops),
+            meta_graph.saver_def.filename_tensor_name,
+            options,
+            list(map(str, collections.get(_LOSSES, ()))),
         )
+        parsed = parsed | made
         findings += inferred
     return (
         GraphVariant(

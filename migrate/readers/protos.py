@@ -1,4 +1,4 @@
-"""saved_model.pb / saved_model.pbtxt -> SavedModel proto, with protobuf's exceptions translated."""
+"""Files -> protos of TensorFlow (SavedModel, GraphDef, MetaGraphDef), with protobuf's exceptions translated."""
 
 from __future__ import annotations
 
@@ -28,6 +28,32 @@ def parse_saved_model(directory: str) -> Any:
     if not saved_model.meta_graphs:
         raise errors.CorruptModelError("the SavedModel holds no MetaGraph", where=path, hint=_HINT)
     return saved_model
+
+
+def parse_graph_def(path: str) -> Any:
+    """Reads a GraphDef, in text form if the name ends in ".pbtxt".
+
+    Raises:
+      CorruptModelError: the file cannot be parsed or holds no node.
+    """
+    graph_def = messages.find_message("tensorflow.GraphDef")()
+    bounds.fill_message(graph_def, path, _find_pool())
+    if not any(node.op for node in graph_def.node):
+        raise errors.CorruptModelError("the GraphDef holds no node", where=path, hint=_HINT)
+    return graph_def
+
+
+def parse_meta_graph_def(path: str) -> Any:
+    """Reads what `export_meta_graph` wrote beside a checkpoint.
+
+    Raises:
+      CorruptModelError: the file cannot be parsed or holds no graph.
+    """
+    meta_graph = messages.find_message("tensorflow.MetaGraphDef")()
+    bounds.fill_message(meta_graph, path, _find_pool())
+    if not meta_graph.graph_def.node:
+        raise errors.CorruptModelError("the MetaGraph holds no graph", where=path, hint=_HINT)
+    return meta_graph
 
 
 def _find_pool() -> Any:

@@ -11,7 +11,7 @@ from migrate.readers import checkpoint, metagraph, protos
 
 
 def read_saved_model(source: Source, options: ReadOptions, scratch: str) -> LegacyModel:
-    """Reads every MetaGraph; neither weights nor a session are needed, nor any option.
+    """Reads every MetaGraph; neither weights nor a session are needed.
 
     Raises:
       CorruptModelError: a file is missing or truncated, or contradicts another.
@@ -19,7 +19,7 @@ def read_saved_model(source: Source, options: ReadOptions, scratch: str) -> Lega
     proto = protos.parse_saved_model(source.path)
     prefix = checkpoint.find_prefix(source.path)
     entries = checkpoint.parse_entries(prefix)
-    parsed = [metagraph.parse_meta_graph(meta_graph, source.path, entries) for meta_graph in proto.meta_graphs]
+    parsed = [metagraph.parse_meta_graph(meta_graph, source.path, entries, options) for meta_graph in proto.meta_graphs]
     variants = tuple(variant for variant, _ in parsed)
     if prefix is None and any(variant.restored for variant in variants):
         raise errors.CorruptModelError(

@@ -13,6 +13,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 # Where TensorFlow keeps the classes that are asked for.
 _MODULES = {
     "tensorflow.AssetFileDef": "tensorflow.core.protobuf.meta_graph_pb2",
+    "tensorflow.GraphDef": "tensorflow.core.framework.graph_pb2",
+    "tensorflow.MetaGraphDef": "tensorflow.core.protobuf.meta_graph_pb2",
     "tensorflow.OpList": "tensorflow.core.framework.op_def_pb2",
     "tensorflow.SavedModel": "tensorflow.core.protobuf.saved_model_pb2",
     "tensorflow.VariableDef": "tensorflow.core.framework.variable_pb2",

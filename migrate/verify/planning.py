@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from migrate import errors
 from migrate.graph import races, randomness
 from migrate.inputs.calls import Call
 from migrate.inputs.cases import Case
@@ -14,16 +15,26 @@ from migrate.inputs.synthesis import synthesize_cases
 from migrate.model import Signature
 from migrate.options import BATCH_SIZES
 from migrate.rebuild.module import Rebuilt
+from migrate.rebuild.pieces import Piece
 from migrate.verify.extras import Extras
 
 _LARGE_ROW = 2**16  # elements
 _FEW = (2, 0)
 
 
-def plan_calls(rebuilt: Rebuilt, *, seed: int = 0) -> list[Call]:
-    """Calls for every signature of every variant that was rebuilt."""
+def plan_example(rebuilt: Rebuilt, *, seed: int = 0) -> list[Call]:
+    """Calls of the main signature alone, which show how it is used; none where its inputs cannot be made up."""
+    pieces = (rebuilt.main,) if rebuilt.main is not None else rebuilt.pieces[:1]
+    try:
+        return plan_calls(rebuilt, pieces, seed=seed)
+    except errors.MigrateError:
+        return []
+
+
+def plan_calls(rebuilt: Rebuilt, pieces: Sequence[Piece] | None = None, *, seed: int = 0) -> list[Call]:
+    """Calls for every signature of every variant that was rebuilt, or of `pieces` alone."""
     calls = []
-    for piece in rebuilt.pieces:
+    for piece in rebuilt.pieces if pieces is None else pieces:
         for mode in piece.plan.variant_modes:
             signature = mode.variant.signatures[piece.plan.key]
             sizes = choose_batch_sizes(signature)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import hashlib
 import json
 import os
@@ -36,7 +37,8 @@ def digest_source(path: str) -> str:
     """
     digest = hashlib.sha256()
     if os.path.isfile(path):
-        _add_file(digest, path)
+        for name in _find_parts(path):
+            _add_file(digest, name)
         return digest.hexdigest()
     for folder, folders, files in sorted(os.walk(path)):
         folders.sort()
@@ -49,6 +51,12 @@ def digest_source(path: str) -> str:
             else:
                 _add_file(digest, file_path)
     return digest.hexdigest()
+
+
+def _find_parts(path: str) -> list[str]:
+    """The file; of a checkpoint that is given by its index, all its files."""
+    stem, ending = os.path.splitext(path)
+    return sorted(glob.glob(f"{glob.escape(stem)}.*")) if ending == ".index" else [path]
 
 
 def _add_file(digest: Any, path: str) -> None:
@@ -91,9 +99,10 @@ def describe_migration(
         "tensorflow": tensorflow,
         "oldest_tensorflow": {"version": oldest.version, "reasons": list(oldest.reasons)},
         "source": {
-            "name": os.path.basename(os.path.abspath(model.source.path)),
+            "name": model.source.origin or os.path.basename(os.path.abspath(model.source.path)),
             "format": model.source.format.value,
             "evidence": list(model.source.evidence),
+            "origin": model.source.origin,
             "sha256": digest,
             "tensorflow": model.producer,
             "tag_sets": [list(variant.tags) for variant in model.variants],

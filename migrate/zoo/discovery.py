@@ -17,7 +17,9 @@ from migrate.zoo import digests
 from migrate.zoo.changes import change_options
 
 # Files that are models by themselves. Everything else in a folder is somebody's data.
-_MODEL_FILES = (".h5", ".hdf5", ".keras", ".pb", ".tflite", ".onnx")
+_MODEL_FILES = detect.MODEL_FILES
+# A training session writes its graph beside its checkpoints under this name.
+_TRAINING_GRAPH = "graph.pbtxt"
 # What makes a folder a model.
 _MODEL_MARKS = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb", "tfhub_module.pb")
 _ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
@@ -59,7 +61,7 @@ def discover_models(root: str, skip: Sequence[str] = ()) -> list[Entry]:
     """
     if not os.path.isdir(root):
         raise errors.SourceNotFoundError("there is no such folder", where=root, hint="check --source")
-    if _is_model_dir(root):
+    if _is_model_dir(root) or _is_checkpoint(root, os.listdir(root)):
         return [Entry(path=root, relative=os.path.basename(os.path.abspath(root)))]
     found: list[str] = []
     for folder, folders, files in os.walk(root):
@@ -87,13 +89,13 @@ def _is_checkpoint(folder: str, files: Sequence[str]) -> bool:
     """Whether a folder of a checkpoint can be migrated as a whole: its graph lies beside its values."""
     if Format.CHECKPOINT not in READABLE:
         return False
-    return any(name.endswith(".meta") for name in files) and any(name.endswith(".index") for name in files)
+    return any(name.endswith(".meta") for name in files) and detect.is_checkpoint_dir(folder)
 
 
 def is_model_file(path: str) -> bool:
     """Whether a file is a model by itself; pipes and devices are never opened."""
     name = os.path.basename(path)
-    if not name.endswith((*_MODEL_FILES, *_ARCHIVES)) or name.startswith("."):
+    if not name.endswith((*_MODEL_FILES, *_ARCHIVES)) or name.startswith(".") or name == _TRAINING_GRAPH:
         return False
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):

@@ -130,7 +130,7 @@ def _describe(item: Planned, settled: set[str], duplicates: dict[str, str], opti
     if found.format is Format.TF2_SAVED_MODEL:
         copied = task.options.already_tf2 == "copy"
         return dataclasses.replace(row, action="already_tf2", why="is copied" if copied else "")
-    if found.format not in READABLE:
+    if found.format not in (*READABLE, Format.ARCHIVE):
         action = "skip" if os.path.isfile(task.path) else "blocked"
         return dataclasses.replace(row, action=action, why="; ".join(found.evidence))
     if task.relative in duplicates:

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from migrate import detect, errors, isolation, pipeline, publishing
-from migrate.model import READABLE
+from migrate.model import READABLE, Format
 from migrate.options import MigrateOptions
 from migrate.outcome import Outcome, Status
 from migrate.report.html import MODELS, find_page_name
@@ -103,7 +103,10 @@ def _migrate(task: Task, progress: pipeline.Progress, listing: digests.Listing |
 
     options = dataclasses.replace(task.options, quarantine=task.quarantine)
     try:
-        if os.path.isfile(task.path) and (kind := detect.detect_format(task.path).format) not in READABLE:
+        if os.path.isfile(task.path) and (kind := detect.detect_format(task.path).format) not in (
+            *READABLE,
+            Format.ARCHIVE,
+        ):
             return _make_outcome(task, Status.SKIPPED, f"{kind.value} is recognised, not migrated", kind.value)
         return pipeline.migrate_model(task.path, task.target, options, progress=progress, on_ready=write_receipt)
     except errors.SourceError as error:

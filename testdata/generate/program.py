@@ -18,7 +18,7 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 _FIELDS = ["slug", "format", "build", "covers", "tags", "cases", "random_outputs",
-           "stateful_signatures", "skipped_signatures", "notes", "model_dir", "tensors"]
+           "stateful_signatures", "skipped_signatures", "notes", "model_dir", "tensors", "stated", "options", "left_behind", "phase"]
 
 
 class Recipe(collections.namedtuple("Recipe", _FIELDS)):
@@ -33,13 +33,21 @@ class Recipe(collections.namedtuple("Recipe", _FIELDS)):
     skipped_signatures: in the model, but not runnable (the notes say why).
     notes: free text for origin.json.   model_dir: where `build` puts the model below model/.
     tensors: names of tensors to fetch where there is no signature: recorded under signature "".
+    stated: (inputs, outputs), each {key: tensor name}: the signature serving_default of a graph that has none.
+    phase: placeholder that no signature feeds: recorded with 0 under the model's tags, with 1 under these and "train".
+    left_behind: variables of training (optimizer slots, global step) that no migrated model has.
+    options: what the reader is told when the model is migrated, as fields of migrate.ReadOptions.
+
+    Where `build` makes a folder `original` beside model/, the truth is recorded from it, and it is then deleted.
     """
 
     def __new__(cls, slug, format, build, covers, cases, tags=((),), random_outputs=(),
-                stateful_signatures=(), skipped_signatures=(), notes="", model_dir="", tensors=()):
+                stateful_signatures=(), skipped_signatures=(), notes="", model_dir="", tensors=(), stated=None,
+                options=None, left_behind=(), phase=""):
         return super(Recipe, cls).__new__(
             cls, slug, format, build, tuple(covers), tuple(tags), cases, tuple(random_outputs),
-            tuple(stateful_signatures), tuple(skipped_signatures), notes, model_dir, tuple(tensors))
+            tuple(stateful_signatures), tuple(skipped_signatures), notes, model_dir, tuple(tensors), stated,
+            options or {}, tuple(left_behind), phase)
 
 
 def run_program(recipes):
@@ -71,7 +79,9 @@ def _write(recipe, destination):
         os.makedirs(recipe.slug)
         model = os.path.join(recipe.slug, "model", recipe.model_dir).rstrip("/")
         recipe.build(model)
-        recording = recorder.Recording(recipe, model).record()
+        original = os.path.join(recipe.slug, "original")
+        recording = recorder.Recording(recipe, original if os.path.exists(original) else model).record()
+        shutil.rmtree(original, ignore_errors=True)
         for name, arrays in recording.arrays.items():
             recorder.save_npz(os.path.join(recipe.slug, name + ".npz"), arrays)
         with open(os.path.join(recipe.slug, "origin.json"), "w") as stream:
@@ -99,5 +109,8 @@ def _describe(recipe, recording):
         "stateful_signatures": list(recipe.stateful_signatures),
         "skipped_signatures": list(recipe.skipped_signatures), "notes": recipe.notes,
     }
+    for name in ("options", "left_behind"):
+        if getattr(recipe, name):
+            origin[name] = getattr(recipe, name)
     origin.update(recording.origin)
     return origin

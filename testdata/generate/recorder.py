@@ -5,10 +5,13 @@ hub modules, `tf.saved_model.loader.load` for SavedModels. Runs on TF 1.8 and 1.
 """
 
 import functools
+import os
+import re
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_hub as hub
+from google.protobuf import text_format
 
 import codec
 
@@ -48,15 +51,17 @@ class HubRunner(object):
 class SavedModelRunner(object):
     """A SavedModel under one tag set, loaded as a TF1 server would."""
 
-    def __init__(self, path, tags, session, tensors=()):
+    def __init__(self, path, tags, session, tensors=(), phase=""):
         self._graph, self._tensors = session.graph, tensors
-        self._meta_graph = tf.saved_model.loader.load(session, list(tags), path)
+        self._phase = {phase: "train" in tags} if phase else {}
+        tags = [tag for tag in tags if not (phase and tag == "train")]
+        self._meta_graph = tf.saved_model.loader.load(session, tags, path)
 
     def apply(self, signature, inputs):
         if not signature:
             return {name: self._graph.get_tensor_by_name(name) for name in self._tensors}, inputs
         definition = self._meta_graph.signature_def[signature]
-        feed = {}
+        feed = dict(self._phase)
         for key in inputs:
             feed.update(_feed(definition.inputs[key], inputs[key]))
         outputs = {key: _get_output(self._graph, info) for key, info in definition.outputs.items()}
@@ -71,6 +76,55 @@ class SavedModelRunner(object):
     @staticmethod
     def name_of(variable):
         return variable.op.name
+
+
+class GraphRunner(object):
+    """A frozen graph (a .pb or .pbtxt in the folder `path`), or the newest checkpoint in it with its meta graph."""
+
+    def __init__(self, path, tags, session, tensors=(), stated=None):
+        self._graph, self._stated = session.graph, stated
+        prefix = tf.train.latest_checkpoint(path)
+        if prefix:
+            tf.train.import_meta_graph(
+                re.sub(r"-[\d?]+-of-\d+$", "", prefix) + ".meta", clear_devices=True).restore(session, prefix)
+            session.run(tf.tables_initializer())
+        else:
+            tf.import_graph_def(_graph_def(path), name="")
+            tables = [op for op in session.graph.get_operations() if op.type.startswith(("InitializeTable", "LookupTableImport"))]
+            session.run(tables)
+
+    def apply(self, signature, inputs):
+        names, outputs = self._stated
+        feed = {names[key]: inputs[key] for key in inputs}
+        return {key: self._graph.get_tensor_by_name(name) for key, name in outputs.items()}, feed
+
+    def start(self):
+        """Everything is restored already."""
+
+    def signatures(self):
+        return {"serving_default": state_signature(self._stated)}
+
+    @staticmethod
+    def name_of(variable):
+        return variable.op.name
+
+
+def state_signature(stated):
+    """A SignatureDef with the keys of `stated`."""
+    names = [{key: tf.TensorInfo(name=name) for key, name in side.items()} for side in stated]
+    return tf.saved_model.signature_def_utils.build_signature_def(names[0], names[1], "tensorflow/serving/predict")
+
+
+def _graph_def(path):
+    graph_def = tf.GraphDef()
+    (name,) = [name for name in os.listdir(path) if name.endswith((".pb", ".pbtxt"))]
+    with open(os.path.join(path, name), "rb") as stream:
+        data = stream.read()
+    if name.endswith("txt"):
+        text_format.Merge(data, graph_def)
+    else:
+        graph_def.ParseFromString(data)
+    return graph_def
 
 
 def _meta_graph(path, tags):
@@ -118,8 +172,12 @@ class Recording(object):
     def __init__(self, recipe, path):
         self._recipe = recipe
         self._path = path
-        self._runner = (HubRunner if recipe.format == "tf1_hub_module" else
-                        functools.partial(SavedModelRunner, tensors=recipe.tensors))
+        if recipe.stated:
+            self._runner = functools.partial(GraphRunner, stated=recipe.stated)
+        elif recipe.format == "tf1_hub_module":
+            self._runner = HubRunner
+        else:
+            self._runner = functools.partial(SavedModelRunner, tensors=recipe.tensors, phase=recipe.phase)
         self.arrays = {name: {} for name in ("inputs", "outputs", "gradients", "losses", "updates")}
         self.origin = {"signatures": {}, "signature_keys": {}, "trainable_variables": {}, "variables": {},
                        "regularization_losses": {}, "update_ops": {}, "gradient_errors": {}}
@@ -161,7 +219,9 @@ class Recording(object):
             runner = self._runner(self._path, tags, session)
             names = lambda variables: sorted(runner.name_of(v) for v in variables)
             self.origin["trainable_variables"][label] = names(tf.trainable_variables())
-            self.origin["variables"][label] = names(tf.global_variables())
+            left_behind = set(self._recipe.left_behind)
+            assert left_behind <= set(names(tf.global_variables())), names(tf.global_variables())
+            self.origin["variables"][label] = sorted(set(names(tf.global_variables())) - left_behind)
             losses = tf.get_collection(tf.GraphKeys.REGULARIZATION_LOSSES)
             self.origin["regularization_losses"][label] = len(losses)
             signatures = runner.signatures()
@@ -212,7 +272,7 @@ class Recording(object):
             self._record_one_gradient(call, key)
 
     def _record_one_gradient(self, call, key):
-        runners = [("loader", SavedModelRunner)]
+        runners = [("loader", self._runner if self._recipe.stated else SavedModelRunner)]
         if self._runner is HubRunner:
             runners.insert(0, ("hub.Module", HubRunner))  # It cannot differentiate every cond.
         errors = []
@@ -228,6 +288,10 @@ class Recording(object):
     def _outputs_of(self, tags, signature):
         if not signature:
             return list(self._recipe.tensors)
+        if self._recipe.stated:
+            return sorted(self._recipe.stated[1])
+        if self._recipe.phase:
+            tags = [tag for tag in tags if tag != "train"]
         return sorted(_meta_graph(self._path, tags).signature_def[signature].outputs)
 
     def _compute_gradients(self, make_runner, call, keys):
@@ -285,7 +349,7 @@ class Recording(object):
             session.run([list(outputs.values()), updates], feed)
             trainable = {v.op.name for v in tf.trainable_variables()}
             for variable in tf.global_variables():
-                if variable.op.name not in trainable:
+                if variable.op.name not in trainable and variable.op.name not in self._recipe.left_behind:
                     codec.encode("%s|%s" % (label, runner.name_of(variable)),
                                  session.run(variable), self.arrays["updates"])
 

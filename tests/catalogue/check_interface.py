@@ -1,26 +1,13 @@
 """Properties of a migrated model's interface: variables, signatures, shapes. Each raises AssertionError."""
 
-import pathlib
-
-from google.protobuf import text_format
 from tensorflow.core.framework import types_pb2
-from tensorflow.core.protobuf import saved_model_pb2
 
 from .loaded import spell_name
+from .truth import parse_saved_model
 
 _VARIABLE_OPS = ("Variable", "VariableV2", "VarHandleOp")
 _INTERNAL_KEYS = ("__saved_model_init_op", "__saved_model_train_op")
 _REFERENCE = 100  # types.proto: DT_FLOAT_REF = DT_FLOAT + 100
-
-
-def parse_saved_model(folder):
-    proto = saved_model_pb2.SavedModel()
-    binary = pathlib.Path(folder) / "saved_model.pb"
-    if binary.exists():
-        proto.ParseFromString(binary.read_bytes())
-    else:
-        text_format.Parse(binary.with_suffix(".pbtxt").read_text(encoding="utf-8"), proto, allow_unknown_field=True)
-    return proto
 
 
 def check_trainable_variables(truth, loaded):
@@ -41,7 +28,7 @@ def check_variables(truth, loaded):
     assert collected <= set(found), f"variables are lost: {sorted(collected - set(found))}"
     in_graphs = {
         node.name
-        for meta_graph in parse_saved_model(truth.model).meta_graphs
+        for meta_graph in truth.parse_meta_graphs()
         for node in meta_graph.graph_def.node
         if node.op in _VARIABLE_OPS
     }
@@ -58,7 +45,7 @@ def check_signature_defs(truth, folder, record):
     left_out = {f["where"] for f in record["findings"] if f["code"] == "signature-left-out"}
     assert left_out <= set(truth.origin["skipped_signatures"]), f"left out without reason: {left_out}"
     expected = {}
-    for meta_graph in parse_saved_model(truth.model).meta_graphs:
+    for meta_graph in truth.parse_meta_graphs():
         for key, definition in meta_graph.signature_def.items():
             if key not in _INTERNAL_KEYS and key not in left_out:
                 expected[tuple(sorted(meta_graph.meta_info_def.tags)), key] = definition
@@ -132,7 +119,7 @@ def check_static_shapes(truth, loaded):
     compared = 0
     stated = {
         (tuple(sorted(meta_graph.meta_info_def.tags)), key): definition.outputs
-        for meta_graph in parse_saved_model(truth.model).meta_graphs
+        for meta_graph in truth.parse_meta_graphs()
         for key, definition in meta_graph.signature_def.items()
     }
     for piece in loaded.record["pieces"]:

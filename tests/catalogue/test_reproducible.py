@@ -8,7 +8,9 @@ import subprocess
 import pytest
 from tensorflow.core.protobuf import fingerprint_pb2
 
-from .truth import SLUGS, ZOO
+from tests.conftest import find_read_options
+
+from .truth import SLUGS, ZOO, find_model
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +24,12 @@ def second(tmp_path_factory, python):
     done = subprocess.run(
         [*command, "--verify=none", "--jobs=2"], env=environment, capture_output=True, text=True, check=False
     )
+    for slug, told in find_read_options():
+        flags = [f"--{key}={','.join(value) if isinstance(value, list) else value}" for key, value in told.items()]
+        relative = find_model(ZOO / slug).relative_to(ZOO)
+        places = [f"--source={base / 'another' / 'source' / relative}", f"--dest={base / 'dest' / relative}"]
+        again = [python, "-m", "migrate.cli.model", *places, *flags, "--verify=none", "--overwrite"]
+        assert subprocess.run(again, env=environment, capture_output=True, check=False).returncode == 0, slug
     report = json.loads((base / "dest" / "_migration" / "report.json").read_text(encoding="utf-8"))
     assert done.returncode == (0 if set(report["summary"]) == {"migrated"} else 1), done.stderr
     return base / "dest"

@@ -10,6 +10,8 @@ import json
 import pathlib
 
 import numpy as np
+from google.protobuf import text_format
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from migrate.arrays import RaggedValue, SparseValue
 
@@ -59,9 +61,22 @@ class Truth:
 
     @property
     def model(self):
-        """Folder of the source SavedModel."""
-        files = (self.slug_path / "model").rglob("saved_model.pb*")
-        return next(file.parent for file in sorted(files))
+        """Folder of the source SavedModel or checkpoint, or the one file that is the model."""
+        return find_model(self.slug_path)
+
+    def parse_meta_graphs(self):
+        """The source's MetaGraphs; of what is no SavedModel, one with the signature that was recorded."""
+        if self.model.is_dir() and list(self.model.glob("saved_model.pb*")):
+            return parse_saved_model(self.model).meta_graphs
+        made = meta_graph_pb2.MetaGraphDef()
+        made.meta_info_def.tags.append("serve")
+        for key, recorded in self.origin["signatures"].items():
+            definition = made.signature_def[key]
+            definition.method_name = recorded["method"]
+            for side in ("inputs", "outputs"):
+                for name in recorded[side]:
+                    getattr(definition, side)[name].name = name
+        return [made]
 
     @property
     def slug_path(self):
@@ -89,6 +104,25 @@ class Truth:
     def has_gradient_error(self, call, output):
         wanted = (call.tags, str(call.case), call.signature, output)
         return any(_split_key(key, 4) == wanted for key in self.origin["gradient_errors"])
+
+
+def find_model(folder):
+    """The folder of a SavedModel or checkpoint below a folder of the zoo, or the one file that is the model."""
+    files = sorted((folder / "model").rglob("saved_model.pb*"))
+    if files:
+        return files[0].parent
+    alone = list((folder / "model").iterdir())
+    return alone[0] if len(alone) == 1 else folder / "model"
+
+
+def parse_saved_model(folder):
+    proto = saved_model_pb2.SavedModel()
+    binary = pathlib.Path(folder) / "saved_model.pb"
+    if binary.exists():
+        proto.ParseFromString(binary.read_bytes())
+    else:
+        text_format.Parse(binary.with_suffix(".pbtxt").read_text(encoding="utf-8"), proto, allow_unknown_field=True)
+    return proto
 
 
 def parse_tags(label):

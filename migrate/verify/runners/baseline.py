@@ -20,7 +20,7 @@ from migrate.graph import loadable, races, removed_ops, stand_ins
 from migrate.graph.index import GraphIndex, is_registered
 from migrate.inputs import calls as call_files
 from migrate.model import Encoding, GraphVariant, LegacyModel, Signature, SignatureTensor
-from migrate.readers import protos, read_model
+from migrate.readers import originals, read_model
 from migrate.verify import results as result_files
 from migrate.verify.draws import draw_outputs
 from migrate.verify.runners import belongings
@@ -102,6 +102,21 @@ class LoadedVariant:
             saver = tf.compat.v1.train.Saver(tf.compat.v1.global_variables())
         if saver is not None:
             saver.restore(self.session, model.checkpoint)
+        elif self.variant.variables:
+            self._assign_values(tf.train.load_checkpoint(model.checkpoint))
+
+    def _assign_values(self, reader: Any) -> None:
+        """Into the variables of a graph without collections, from which no Saver can be made."""
+        for spec in self.variant.variables:
+            if spec.checkpoint_key is None:
+                continue
+            value = reader.get_tensor(spec.checkpoint_key)
+            tensor = self.graph.get_tensor_by_name(f"{spec.node}:0")
+            if tensor.dtype == tf.resource:
+                put = tf.raw_ops.AssignVariableOp(resource=tensor, value=tf.constant(value))
+            else:
+                put = tf.raw_ops.Assign(ref=tensor, value=tf.constant(value)).op
+            self.session.run(put)
 
     def _hub_initializers(self) -> tuple[str, ...]:
         return () if self.variant.init_ops else self.variant.table_initializers
@@ -109,7 +124,7 @@ class LoadedVariant:
     def make_feeds(self, inputs: Mapping[str, SignatureTensor], values: Mapping[str, Any]) -> dict[str, Any]:
         """feed_dict by tensor name; a feed that the pruned graph has no use for is left out."""
         present = {operation.name for operation in self.graph.get_operations()}
-        feeds: dict[str, Any] = {}
+        feeds: dict[str, Any] = {name: value for name, value in self.variant.phase if name.split(":")[0] in present}
         for key, value in values.items():
             for name, part in zip(inputs[key].tensor_names, split_value(value), strict=True):
                 if name.split(":")[0] in present:
@@ -121,23 +136,20 @@ class LoadedVariant:
 
 
 def _meta_graph(model: LegacyModel, variant: GraphVariant) -> meta_graph_pb2.MetaGraphDef:
-    proto = protos.parse_saved_model(model.source.path)
-    for meta_graph in proto.meta_graphs:
-        if tuple(sorted(set(meta_graph.meta_info_def.tags))) == variant.tags:
-            # The importer warns by version and cannot parse all that were written ("0.12.head").
-            meta_graph.meta_info_def.tensorflow_version = ""
-            for node in meta_graph.graph_def.node:
-                # Colocation names what clear_devices has unplaced; it cannot change a value.
-                if "_class" in node.attr:
-                    del node.attr["_class"]
-            context = removed_ops.make_context(GraphIndex(variant.graph_def), variant, model.checkpoint)
-            runnable, replaced = removed_ops.replace_removed_ops(meta_graph.graph_def, context)
-            meta_graph.graph_def.CopyFrom(runnable)
-            if replaced and _SAVEABLES in meta_graph.collection_def:
-                # It names the handles of resources that are constants now; the SaverDef does without it.
-                del meta_graph.collection_def[_SAVEABLES]
-            return meta_graph
-    raise AssertionError("the variant comes from this proto")
+    meta_graph = originals.load_meta_graph(model, variant)
+    # The importer warns by version and cannot parse all that were written ("0.12.head").
+    meta_graph.meta_info_def.tensorflow_version = ""
+    for node in meta_graph.graph_def.node:
+        # Colocation names what clear_devices has unplaced; it cannot change a value.
+        if "_class" in node.attr:
+            del node.attr["_class"]
+    context = removed_ops.make_context(GraphIndex(variant.graph_def), variant, model.checkpoint)
+    runnable, replaced = removed_ops.replace_removed_ops(meta_graph.graph_def, context)
+    meta_graph.graph_def.CopyFrom(runnable)
+    if replaced and _SAVEABLES in meta_graph.collection_def:
+        # It names the handles of resources that are constants now; the SaverDef does without it.
+        del meta_graph.collection_def[_SAVEABLES]
+    return meta_graph
 
 
 def _runnable_part(
@@ -347,7 +359,7 @@ def _run_losses(model: LegacyModel, variant: GraphVariant, found: result_files.R
         loaded = LoadedVariant(model, variant)
         with loaded.graph.as_default():
             found.trainable = [variable.op.name for variable in tf.compat.v1.trainable_variables()]
-            found.losses = [as_array(loaded.session.run(name)) for name in names]
+            found.losses = [as_array(loaded.session.run(name, loaded.make_feeds({}, {}))) for name in names]
             if variables:
                 found.variables = _read(loaded, {v.op.name: v for v in tf.compat.v1.global_variables()})
         loaded.close()

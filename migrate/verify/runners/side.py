@@ -33,6 +33,8 @@ ORIGINALS: Mapping[Format, str] = {
     Format.TF1_HUB_MODULE: SESSION,
     Format.TF1_SAVED_MODEL: SESSION,
     Format.ESTIMATOR_EXPORT: SESSION,
+    Format.FROZEN_GRAPH: SESSION,
+    Format.CHECKPOINT: SESSION,
     Format.KERAS_H5: KERAS,
     Format.KERAS_V3: KERAS,
 }
