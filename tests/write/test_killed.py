@@ -1,66 +1,55 @@
 """Killed at any moment, a migration leaves no destination or a complete one, and the source as it was."""
 
+import json
 import os
-import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.write.test_weights import digest_files, find_model, read_values
 
-_SCRIPT = os.path.join(os.path.dirname(__file__), "killed.py")
+SLUG = "estimator_linear_regressor"
 
 
-def _start(source, dest, mode):
-    command = [sys.executable, _SCRIPT, str(source), str(dest), mode]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
-
-
-def _kill_at_random(tmp_path, mode, moments, seed):
-    source, dest = tmp_path / "source", tmp_path / "out"
-    shutil.copytree(find_model("estimator_linear_regressor"), source)
-    before = digest_files(source)
-    # How long it takes, and what becomes of it when nothing happens.
-    process = _start(source, dest, mode)
-    assert process.stdout.readline() == b"started\n"
-    began = time.monotonic()
-    process.communicate()
-    seconds = time.monotonic() - began
-    expected = {os.path.relpath(path, dest) for path in digest_files(dest)}
-    values = {key: value.tolist() for key, (_, value) in read_values(dest).items()}
-    shutil.rmtree(dest)
-    rng, ended = random.Random(seed), {"none": 0, "complete": 0}
-    for _ in range(moments):
-        process = _start(source, dest, mode)
-        process.stdout.readline()
-        # The last tenth, in which files are written and put in place, gets half of the moments.
-        part = rng.uniform(0.8, 1.1) if rng.random() < 0.5 else rng.uniform(0, 1)
-        time.sleep(seconds * part)
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-        time.sleep(0.1)  # the fork server sees that its client has gone, and ends
-        if not dest.exists():
-            ended["none"] += 1
-        else:
-            ended["complete"] += 1
-            assert {os.path.relpath(path, dest) for path in digest_files(dest)} == expected
-            assert {key: value.tolist() for key, (_, value) in read_values(dest).items()} == values
-            shutil.rmtree(dest)
-        assert digest_files(source) == before
-    return ended
+def _kill(python, tmp_path, mode, moments):
+    source = shutil.copytree(find_model(SLUG), tmp_path / "source")
+    dest = tmp_path / "out" / "model"
+    dest.parent.mkdir()
+    command = [python, "-m", "tests.write.killed", source, dest, mode, moments, 1]
+    done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize("mode", ["copy", "link"])
-def test_killed_now_and_then(tmp_path, mode):
-    _kill_at_random(tmp_path, mode, 1, seed=1)
+def test_killed_now_and_then(python, tmp_path, mode):
+    assert sum(_kill(python, tmp_path, mode, 4).values()) == 4
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["copy", "link"])
-def test_killed_at_any_of_200_moments(tmp_path, mode):
-    ended = _kill_at_random(tmp_path, mode, 100, seed=2)
+def test_killed_at_any_of_200_moments(python, tmp_path, mode):
+    ended = _kill(python, tmp_path, mode, 100)
     assert ended["none"] and ended["complete"], ended
+
+
+def test_the_command_is_killed(python, tmp_path):
+    """With all its processes: none of them goes on to write."""
+    source, dest = find_model(SLUG), tmp_path / "out" / "model"
+    dest.parent.mkdir()
+    before = digest_files(source)
+    command = [python, "-m", "migrate.cli.model", f"--source={source}", f"--dest={dest}", "--verify=none"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not any(name.endswith(".partial") for name in os.listdir(dest.parent)):
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    time.sleep(1)
+    if dest.exists():
+        assert read_values(dest)
+    assert digest_files(source) == before
