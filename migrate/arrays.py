@@ -26,6 +26,7 @@ import numpy as np
 from migrate import errors
 
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that ZIP knows: equal values give equal files
+_LARGE = 2**20
 _ESCAPES = {"%": "%25", "#": "%23", "\0": "%00"}
 _UNESCAPES = {spelling: character for character, spelling in _ESCAPES.items()}
 ML_DTYPES = {
@@ -94,7 +95,9 @@ def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, entry in entries.items():
                 info = zipfile.ZipInfo(name + ".npy", _FIXED_TIME)
-                info.compress_type = zipfile.ZIP_DEFLATED
+                # Noise does not shrink, and trying costs more than all else that is done with an image.
+                is_noise = entry.dtype.kind == "f" and entry.nbytes > _LARGE
+                info.compress_type = zipfile.ZIP_STORED if is_noise else zipfile.ZIP_DEFLATED
                 with archive.open(info, "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, entry, allow_pickle=False)
         os.replace(temporary, path)

@@ -290,10 +290,11 @@ def _find_random(side: Reading, calls: Sequence[Call]) -> list[tuple[str, str]]:
             continue
         index = graph_index.GraphIndex(variant.graph_def)
         feeds = [name for tensor in signature.inputs.values() for name in tensor.tensor_names]
+        drawn = randomness.find_random_nodes(index, feeds)
         found.extend(
             (label, key)
             for key, tensor in signature.outputs.items()
-            if randomness.depends_on_random(index, tensor.tensor_names, feeds)
+            if randomness.is_among(drawn, tensor.tensor_names, feeds)
         )
     return found
 

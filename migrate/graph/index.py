@@ -92,13 +92,7 @@ class GraphIndex:
           targets: what is computed.
           stop: tensors that are fed: the walk does not go behind them.
         """
-        fed = {parse_tensor_name(name) for name in stop}
-        # TF1 hangs the control edges of a fed Placeholder on the feed (tensorflow/core/graph/subgraph.cc).
-        fed |= {
-            TensorRef(ref.node, -1)
-            for ref in fed
-            if ref.node in self.nodes and self.nodes[ref.node].op in ("Placeholder", "PlaceholderV2")
-        }
+        fed = self._find_fed(stop)
         pending = [ref.node for ref in map(parse_tensor_name, targets) if ref not in fed]
         seen: set[str] = set()
         while pending:
@@ -108,6 +102,52 @@ class GraphIndex:
             seen.add(name)
             pending.extend(ref.node for ref in self.inputs(name) if ref not in fed)
         return seen
+
+    def descendants(self, sources: Iterable[str], stop: Iterable[str] = ()) -> set[str]:
+        """Names of the nodes that need one of the nodes `sources`, which are among them.
+
+        Args:
+          sources: names of nodes.
+          stop: tensors that are fed: who takes one needs nothing of what is behind it.
+        """
+        fed = self._find_fed(stop)
+        consumers = self.consumers()
+        pending, seen = list(sources), set(sources)
+        while pending:
+            for node, position in consumers.get(pending.pop(), ()):
+                if node.name not in seen and parse_tensor_name(node.input[position]) not in fed:
+                    seen.add(node.name)
+                    pending.append(node.name)
+        return seen
+
+    def _find_fed(self, stop: Iterable[str]) -> set[TensorRef]:
+        fed = {parse_tensor_name(name) for name in stop}
+        # TF1 hangs the control edges of a fed Placeholder on the feed (tensorflow/core/graph/subgraph.cc).
+        return fed | {
+            TensorRef(ref.node, -1)
+            for ref in fed
+            if ref.node in self.nodes and self.nodes[ref.node].op in ("Placeholder", "PlaceholderV2")
+        }
+
+
+class FixedIndex(GraphIndex):
+    """Of a graph that nobody changes, a MetaGraph's: edges are parsed once."""
+
+    def __init__(self, graph_def: Any) -> None:
+        super().__init__(graph_def)
+        self._inputs: dict[str, list[TensorRef]] = {}
+        self._consumers: dict[str, list[tuple[Any, int]]] | None = None
+
+    def inputs(self, name: str) -> list[TensorRef]:
+        found = self._inputs.get(name)
+        if found is None:
+            found = self._inputs[name] = super().inputs(name)
+        return found
+
+    def consumers(self) -> dict[str, list[tuple[Any, int]]]:
+        if self._consumers is None:
+            self._consumers = super().consumers()
+        return self._consumers
 
 
 def make_unique(name: str, taken: Container[str]) -> str:

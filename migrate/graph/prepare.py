@@ -337,6 +337,12 @@ def _drop_controls(graph_def: Any, given: set[str]) -> Any:
     return result
 
 
+def find_unable(index: graph_index.GraphIndex, feeds: Sequence[str]) -> set[str]:
+    """Nodes that have open ends, all at once; placeholders are among them, fed or not."""
+    placeholders = [node.name for node in index.graph_def.node if node.op in ("Placeholder", "PlaceholderV2")]
+    return index.descendants(placeholders, stop=feeds)
+
+
 def find_open_ends(index: graph_index.GraphIndex, fetches: Sequence[str], feeds: Sequence[str]) -> list[str]:
     """Placeholders that `fetches` need and `feeds` do not supply: nothing can run them, in TF1 neither."""
     return sorted(

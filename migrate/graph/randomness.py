@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from migrate.graph import function_library
 from migrate.graph import index as graph_index
@@ -40,16 +40,24 @@ RANDOM_OPS = frozenset(
 )
 
 
-def depends_on_random(index: graph_index.GraphIndex, tensors: Sequence[str], feeds: Sequence[str]) -> bool:
-    """Whether the value of one of `tensors` may be drawn at random when `feeds` are given."""
-    random_functions = _find_random_functions(index)
-    for name in index.ancestors(tensors, stop=feeds):
-        node = index.nodes[name]
-        if node.op in RANDOM_OPS or node.op in random_functions:
-            return True
-        if any(reference.name in random_functions for reference in function_library.iterate_references(node)):
-            return True
-    return False
+def find_random_nodes(index: graph_index.GraphIndex, feeds: Sequence[str]) -> set[str]:
+    """Nodes whose values may be drawn at random when `feeds` are given."""
+    functions = _find_random_functions(index)
+    sources = [
+        node.name
+        for node in index.graph_def.node
+        if node.op in RANDOM_OPS
+        or node.op in functions
+        or (functions and any(ref.name in functions for ref in function_library.iterate_references(node)))
+    ]
+    return index.descendants(sources, stop=feeds)
+
+
+def is_among(random_nodes: Collection[str], tensors: Sequence[str], feeds: Sequence[str]) -> bool:
+    """Whether one of `tensors` that is not fed is of one of `find_random_nodes`."""
+    fed = {graph_index.parse_tensor_name(name) for name in feeds}
+    references = [graph_index.parse_tensor_name(name) for name in tensors]
+    return any(ref.node in random_nodes and ref not in fed for ref in references)
 
 
 def _find_random_functions(index: graph_index.GraphIndex) -> set[str]:

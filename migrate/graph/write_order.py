@@ -7,6 +7,8 @@ is written wherever the reader does not wait for the writer.
 
 from __future__ import annotations
 
+import collections
+from collections.abc import Iterable
 from typing import Any
 
 from tensorflow.core.framework import graph_pb2
@@ -45,8 +47,9 @@ def order_writes(graph_def: Any) -> tuple[Any, frozenset[str]]:
     for variable, names in sorted(writers.items()):
         for name in names:
             after = _descendants(consumers, name)
-            before = index.ancestors([f"^{name}"])
-            for reader in readers.get(variable, ()):
+            others = [reader for reader in readers.get(variable, ()) if reader not in after]
+            before = _find_near(index, name, others)
+            for reader in others:
                 if reader not in after and f"^{reader}" not in index.nodes[name].input:
                     if reader not in before:
                         raced.add(reader)
@@ -54,6 +57,23 @@ def order_writes(graph_def: Any) -> tuple[Any, frozenset[str]]:
                     consumers.setdefault(reader, []).append((index.nodes[name], len(index.nodes[name].input) - 1))
                     after = _descendants(consumers, name)
     return result, frozenset(raced)
+
+
+def _find_near(index: graph_index.GraphIndex, name: str, wanted: Iterable[str]) -> set[str]:
+    """Those of `wanted` that a node needs. A value that is updated is mostly read a few ops before: the nearest come
+    first, and the search ends with the last of them."""
+    missing, found = set(wanted), set()
+    pending, seen = collections.deque([name]), {name}
+    while pending and missing:
+        for ref in index.inputs(pending.popleft()):
+            if ref.node in seen or ref.node not in index.nodes:
+                continue
+            seen.add(ref.node)
+            pending.append(ref.node)
+            if ref.node in missing:
+                missing.discard(ref.node)
+                found.add(ref.node)
+    return found
 
 
 def _leads_to_write(consumers: dict[str, list[tuple[Any, int]]], name: str) -> bool:

@@ -181,12 +181,10 @@ def _prepare_call(state: State, graph: VariantGraph, key: str, endpoints: bool, 
 
 def _find_updates(graph: VariantGraph, feeds: list[str]) -> tuple[str, ...]:
     """UPDATE_OPS that can run with these feeds: others belong to other signatures of the same graph."""
-    names = (graph_index.parse_tensor_name(str(op)).node for op in graph.variant.collections.get(UPDATE_OPS, ()))
-    return tuple(
-        name
-        for name in dict.fromkeys(names)
-        if name in graph.index.nodes and not prepare.find_open_ends(graph.index, [f"^{name}"], feeds)
-    )
+    ops = graph.variant.collections.get(UPDATE_OPS, ())
+    names = dict.fromkeys(graph_index.parse_tensor_name(str(op)).node for op in ops)
+    unable = prepare.find_unable(graph.index, feeds) if names else set()
+    return tuple(name for name in names if name in graph.index.nodes and name not in unable)
 
 
 def _plan_layout(state: State, graph: VariantGraph, signature: Signature) -> Layout:

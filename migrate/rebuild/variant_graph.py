@@ -13,7 +13,7 @@ class VariantGraph:
 
     def __init__(self, variant: GraphVariant) -> None:
         self.variant = variant
-        self.index = graph_index.GraphIndex(variant.graph_def)
+        self.index = graph_index.FixedIndex(variant.graph_def)
         loading = [f"^{name}" for name in (*variant.init_ops, *variant.table_initializers)]
         self.load_ops = self.index.ancestors(loading)
         self.variables = {spec.node: spec for spec in variant.variables}

@@ -101,9 +101,10 @@ def find_random_outputs(rebuilt: Rebuilt) -> list[tuple[str, str]]:
             index = rebuilt.graphs[mode.variant.tags].index
             signature = mode.variant.signatures[piece.plan.key]
             feeds = [name for tensor in signature.inputs.values() for name in tensor.tensor_names]
+            drawn = randomness.find_random_nodes(index, feeds)
             found.extend(
                 (f"{mode.variant.label}/{signature.key}", key)
                 for key, tensor in signature.outputs.items()
-                if randomness.depends_on_random(index, tensor.tensor_names, feeds)
+                if randomness.is_among(drawn, tensor.tensor_names, feeds)
             )
     return found
