@@ -24,7 +24,6 @@ def test_judged_elsewhere_it_is_the_same(slug, tmp_path, monkeypatch):
     monkeypatch.setattr(pair, "_LARGE", -1)
     there = migrate.migrate_model(ZOO / slug / "model", tmp_path / "there").verification
     assert "migrate.verify.judging.job:judge" in asked
-    assert ("migrate.verify.judging.job:search_random" in asked) == (slug == "hub_dropout")
     assert here.verdict is there.verdict
     if slug == "hub_ragged":  # nothing random
         assert here == there

@@ -215,7 +215,9 @@ def _run_variant(
         state = _keep_state(loaded, [variant.signatures[call.signature] for call in wanted])
         if not wish.repeat:
             belongings.read_session_tables(loaded.session, loaded.graph, variant.graph_def, found)
-        for call in wanted:
+        # Where no call moves anything, those that are drawn need no others before them.
+        only = wish.draw_calls if wish.draw_calls and not state.is_moved else [call.id for call in wanted]
+        for call in [call for call in wanted if call.id in only]:
             answer = _make_answer(loaded, call)
             try:
                 if "train" in variant.tags:

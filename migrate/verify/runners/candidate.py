@@ -44,6 +44,9 @@ def run(wish: RunRequest) -> None:
     planned = call_files.load_calls(wish.calls, wish.skip)
     found = result_files.Results(interface=describe_migrated(wish.path, record), folder=wish.results)
     loaded = LoadedModel(wish.path)
+    if wish.draw_calls and not loaded.has_state:
+        # Where no call moves anything, those that are drawn need no others before them.
+        planned = [call for call in planned if call.id in wish.draw_calls]
     for tags in dict.fromkeys(call.tags for call in planned):
         wanted = [call for call in planned if call.tags == tags]
         for route in (CALLABLE, PLAIN, SIGNATURE):
