@@ -15,14 +15,15 @@ from migrate.model import READABLE, Format
 from migrate.options import MigrateOptions, Selection
 from migrate.zoo import digests
 from migrate.zoo.changes import change_options
+from migrate.zoo.digests import Listing
 
 # Files that are models by themselves. Everything else in a folder is somebody's data.
-_MODEL_FILES = detect.MODEL_FILES
+MODEL_FILES = detect.MODEL_FILES
 # A training session writes its graph beside its checkpoints under this name.
 _TRAINING_GRAPH = "graph.pbtxt"
 # What makes a folder a model.
-_MODEL_MARKS = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb", "tfhub_module.pb")
-_ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
+MODEL_MARKS = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb", "tfhub_module.pb")
+ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 _FILE_FORMATS = frozenset({Format.KERAS_H5, Format.KERAS_V3, Format.FROZEN_GRAPH, Format.TFLITE, Format.ONNX})
 # tensorflow_hub/resolver.py, _module_descriptor_file: beside a module of its cache.
 _DESCRIPTOR = ".descriptor.txt"
@@ -38,12 +39,14 @@ class Entry:
       relative: its path below the source root, which it keeps below `--dest`.
       options: those of this model that differ from the others', by name.
       handle: of a module in a cache of tensorflow_hub, "" elsewhere.
+      listing: what its folder shows, where that is known already.
     """
 
     path: str
     relative: str
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     handle: str = ""
+    listing: Listing | None = None
 
     def change_options(self, options: MigrateOptions) -> MigrateOptions:
         return change_options(options, self.options)
@@ -82,7 +85,7 @@ def discover_models(root: str, skip: Sequence[str] = ()) -> list[Entry]:
 
 def _is_model_dir(path: str) -> bool:
     # By name: a pipe or a dangling link in the place of a model's file is a bad model, not none.
-    return any(os.path.lexists(os.path.join(path, name)) for name in _MODEL_MARKS)
+    return any(os.path.lexists(os.path.join(path, name)) for name in MODEL_MARKS)
 
 
 def _is_checkpoint(folder: str, files: Sequence[str]) -> bool:
@@ -95,7 +98,7 @@ def _is_checkpoint(folder: str, files: Sequence[str]) -> bool:
 def is_model_file(path: str) -> bool:
     """Whether a file is a model by itself; pipes and devices are never opened."""
     name = os.path.basename(path)
-    if not name.endswith((*_MODEL_FILES, *_ARCHIVES)) or name.startswith(".") or name == _TRAINING_GRAPH:
+    if not name.endswith((*MODEL_FILES, *ARCHIVES)) or name.startswith(".") or name == _TRAINING_GRAPH:
         return False
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
@@ -103,7 +106,7 @@ def is_model_file(path: str) -> bool:
         found = detect.detect_format(path).format
     except (errors.MigrateError, OSError):
         return False
-    return found in _FILE_FORMATS or (found is Format.ARCHIVE and name.endswith(_ARCHIVES))
+    return found in _FILE_FORMATS or (found is Format.ARCHIVE and name.endswith(ARCHIVES))
 
 
 def _find_handle(path: str) -> str:
@@ -126,7 +129,7 @@ def _is_selected(entry: Entry, selection: Selection) -> bool:
         return False
     if _fits(names, selection.exclude):
         return False
-    if selection.formats:
+    if selection.formats and entry.listing is None:
         try:
             found = detect.detect_format(entry.path).format.value
         except (errors.MigrateError, OSError):
@@ -136,7 +139,7 @@ def _is_selected(entry: Entry, selection: Selection) -> bool:
     if selection.min_size is None and selection.max_size is None:
         return True
     try:
-        size = digests.list_source(entry.path).size
+        size = (entry.listing or digests.list_source(entry.path)).size
     except OSError:
         return True  # it is accounted for where it is migrated
     return (selection.min_size or 0) <= size <= (size if selection.max_size is None else selection.max_size)

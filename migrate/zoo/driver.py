@@ -12,7 +12,7 @@ from migrate.outcome import Outcome, Status
 from migrate.zoo.engines import Engine, Running
 from migrate.zoo.journal import Journal, Receipts, Record
 from migrate.zoo.plan import Planned, find_duplicates
-from migrate.zoo.schedule import Schedule, measure_free_memory
+from migrate.zoo.schedule import Schedule, measure_free_memory, measure_free_scratch
 from migrate.zoo.settled import is_settled
 from migrate.zoo.stopping import Stop, Surroundings
 from migrate.zoo.tasks import Task, link_duplicate
@@ -73,7 +73,11 @@ class Driver:
                 self._finish(name)
         self._link_all(waiting)
         first = [task for task in open_tasks if task.relative not in self._duplicates]
-        schedule = Schedule(first, self._options.memory_budget or measure_free_memory())
+        schedule = Schedule(
+            first,
+            self._options.memory_budget or measure_free_memory(),
+            self._options.scratch_limit or measure_free_scratch(),
+        )
         cancelled = False
         while len(schedule) or self._running:
             while self._engine.has_room() and not self._stop.is_asked and (task := schedule.take()):

@@ -208,21 +208,28 @@ class Receipts:
         with contextlib.suppress(FileNotFoundError):
             os.remove(self._find_path(relative))
 
+    def find(self, relative: str) -> Record | None:
+        """The record of a model that was published and perhaps not journaled."""
+        return _read_receipt(self._find_path(relative))
+
     def collect(self) -> list[Record]:
-        """Records of what was published and not journaled; the receipts are gone after it."""
-        found = []
-        for name in sorted(os.listdir(self.folder)) if os.path.isdir(self.folder) else ():
-            path = os.path.join(self.folder, name)
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError), open(path, encoding="utf-8") as file:
-                receipt = json.load(file)
-                record = Record.from_line(receipt["line"])
-                place = record.outcome.dest or record.outcome.quarantine
-                if place and os.stat(place).st_ino == receipt["inode"]:
-                    found.append(record)
-        return found
+        """Records of all that was published and perhaps not journaled."""
+        names = sorted(os.listdir(self.folder)) if os.path.isdir(self.folder) else []
+        records = [_read_receipt(os.path.join(self.folder, name)) for name in names if not name.endswith(".tmp")]
+        return [record for record in records if record is not None]
 
     def _find_path(self, relative: str) -> str:
         return os.path.join(self.folder, hashlib.sha256(os.fsencode(relative)).hexdigest())
+
+
+def _read_receipt(path: str) -> Record | None:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError), open(path, encoding="utf-8") as file:
+        receipt = json.load(file)
+        record = Record.from_line(receipt["line"])
+        place = record.outcome.dest or record.outcome.quarantine
+        if place and os.stat(place).st_ino == receipt["inode"]:
+            return record
+    return None
 
 
 def digest_choices(value: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from migrate import errors
 from migrate.options import MigrateOptions
+from migrate.zoo import storage
 from migrate.zoo.changes import change_options
 from migrate.zoo.discovery import Entry
 
@@ -32,8 +33,8 @@ def parse_manifest(path: str) -> list[Entry]:
     lost = []
     for number, line in _iterate_lines(path):
         text = line[_SOURCE]
-        full = os.path.normpath(os.path.join(base, text))
-        if not os.path.lexists(full):
+        full = text if storage.is_remote(text) else os.path.normpath(os.path.join(base, text))
+        if not storage.is_remote(text) and not os.path.lexists(full):
             lost.append(f"line {number}: {text}")
             continue
         entry = Entry(path=full, relative=_find_place(text, full, line[_DEST], path, number), options=line[_OPTIONS])
@@ -58,7 +59,7 @@ def _find_place(text: str, full: str, dest: str, path: str, number: int) -> str:
         if os.path.isabs(place) or place.split(os.sep)[0] in ("..", "."):
             raise errors.UsageError(f"line {number}: {dest!r} is no path below --dest", where=path)
         return place
-    outside = os.path.isabs(text) or os.path.normpath(text).startswith("..")
+    outside = storage.is_remote(text) or os.path.isabs(text) or os.path.normpath(text).startswith("..")
     return os.path.basename(full) if outside else os.path.normpath(text)
 
 

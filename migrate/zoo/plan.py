@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Iterable, Sequence
 
 from migrate.options import ZooOptions
-from migrate.zoo import digests
+from migrate.zoo import digests, storage
 from migrate.zoo.digests import Listing
 from migrate.zoo.discovery import Entry
 from migrate.zoo.schedule import estimate_memory
@@ -28,7 +29,7 @@ class Folders:
 
     @property
     def state(self) -> str:
-        return os.path.join(self.dest, STATE_FOLDER)
+        return os.path.join(self.report_dir if storage.is_remote(self.dest) else self.dest, STATE_FOLDER)
 
     @property
     def receipts(self) -> str:
@@ -36,7 +37,7 @@ class Folders:
 
     @property
     def quarantine(self) -> str:
-        return os.path.join(self.dest, QUARANTINE)
+        return storage.join(self.dest, QUARANTINE)
 
     @property
     def reserved(self) -> tuple[tuple[str, str], ...]:
@@ -59,21 +60,22 @@ def plan_models(entries: Sequence[Entry], folders: Folders, options: ZooOptions)
     """A task for each entry; one whose place is taken is refused in it."""
     planned = []
     for entry in entries:
-        target = os.path.join(folders.dest, entry.relative)
-        try:
-            listing = digests.list_source(entry.path)
-        except OSError:
-            listing = None
+        target = storage.join(folders.dest, entry.relative)
+        listing = entry.listing
+        with contextlib.suppress(OSError):
+            listing = listing or digests.list_source(entry.path)
         chosen = entry.change_options(options.migrate)
         task = Task(
             path=entry.path,
             relative=entry.relative,
             target=target,
-            quarantine=os.path.join(folders.quarantine, entry.relative),
+            quarantine=storage.join(folders.quarantine, entry.relative),
             report_dir=folders.report_dir,
             receipts=folders.receipts,
             options=chosen,
             choices=digest_options(chosen),
+            size=listing.size if listing else 0,
+            stamp=listing.stamp if listing else "",
             memory=estimate_memory(listing.size, listing.largest_graph) if listing else 0,
             refused=_find_collision(target, folders),
         )

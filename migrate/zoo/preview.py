@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from migrate import detect, errors, inspection, isolation
 from migrate.model import READABLE, Format
 from migrate.options import Limits, ReadOptions, ZooOptions
+from migrate.zoo import storage
 from migrate.zoo.journal import RESULTS, Journal
-from migrate.zoo.plan import REPORT_FOLDER, Folders, Planned, find_duplicates, plan_models
-from migrate.zoo.run import find_entries
+from migrate.zoo.plan import Planned, find_duplicates, plan_models
+from migrate.zoo.run import find_entries, find_places
 from migrate.zoo.settled import is_settled
 
 # Measured over the sample zoo and the corpus on two cores: a process for each stage, and what grows with the model.
@@ -97,8 +98,7 @@ def plan_zoo(
       UsageError: no such source, nothing in it.
     """
     options = options or ZooOptions()
-    source, dest = os.path.abspath(source), os.path.abspath(dest)
-    folders = Folders(dest=dest, report_dir=os.path.abspath(options.report_dir or os.path.join(dest, REPORT_FOLDER)))
+    source, folders = find_places(source, dest, options)
     planned = plan_models(find_entries(source, folders, options), folders, options)
     duplicates = {} if options.duplicates == "migrate" else find_duplicates(planned)
     journal = Journal(os.path.join(folders.report_dir, RESULTS))
@@ -118,6 +118,9 @@ def _describe(item: Planned, settled: set[str], duplicates: dict[str, str], opti
     task = item.task
     size = item.listing.size if item.listing else 0
     row = PlanRow(relative=task.relative, format="", action="blocked", why=task.refused, size=size)
+    if storage.is_remote(task.path):
+        action = "blocked" if task.refused else "settled" if task.relative in settled else "migrate"
+        return dataclasses.replace(row, action=action, memory=task.memory, seconds=_estimate_seconds(item))
     try:
         found = detect.detect_format(task.path)
     except (errors.MigrateError, OSError) as error:
@@ -138,9 +141,12 @@ def _describe(item: Planned, settled: set[str], duplicates: dict[str, str], opti
     obstacle = _look(found.path, task.options.reading)
     if obstacle:
         return dataclasses.replace(row, why=obstacle)
-    graph = item.listing.largest_graph if item.listing else 0
-    seconds = _SECONDS + _SECONDS_PER_BYTE * size + _SECONDS_PER_GRAPH_BYTE * graph
-    return dataclasses.replace(row, action="migrate", memory=task.memory, seconds=seconds)
+    return dataclasses.replace(row, action="migrate", memory=task.memory, seconds=_estimate_seconds(item))
+
+
+def _estimate_seconds(item: Planned) -> float:
+    size, graph = (item.listing.size, item.listing.largest_graph) if item.listing else (0, 0)
+    return _SECONDS + _SECONDS_PER_BYTE * size + _SECONDS_PER_GRAPH_BYTE * graph
 
 
 def _look(path: str, read: ReadOptions) -> str:

@@ -12,13 +12,14 @@ from migrate import errors, publishing
 from migrate.options import ZooOptions
 from migrate.outcome import Outcome, Status
 from migrate.report import find_facts, write_reports
+from migrate.zoo import remote, storage
 from migrate.zoo.discovery import Entry, discover_models, select_models
 from migrate.zoo.driver import Driver, Watcher
-from migrate.zoo.engines import LocalEngine, Running
+from migrate.zoo.engines import Engine, LocalEngine, Running
 from migrate.zoo.journal import RESULTS, Journal, Outcomes, Receipts
 from migrate.zoo.lock import hold_lock
 from migrate.zoo.manifest import parse_manifest
-from migrate.zoo.plan import REPORT_FOLDER, Folders, Planned, plan_models
+from migrate.zoo.plan import REPORT_FOLDER, STATE_FOLDER, Folders, Planned, plan_models
 from migrate.zoo.stopping import Stop, Surroundings
 
 
@@ -85,27 +86,35 @@ def migrate_zoo(
       UsageError: no such source, nothing in it, a destination that holds an earlier run or is in use.
     """
     options = options or ZooOptions()
-    source, dest = os.path.abspath(source), os.path.abspath(dest)
-    folders = Folders(dest=dest, report_dir=os.path.abspath(options.report_dir or os.path.join(dest, REPORT_FOLDER)))
+    source, folders = find_places(source, dest, options)
     entries = find_entries(source, folders, options)
     _check_destination(folders, options)
     watcher = Watcher(on_start=on_start, on_outcome=on_outcome, on_tick=on_tick)
     with contextlib.ExitStack() as held:
         held.callback(_remove_state, folders)
-        held.enter_context(hold_lock(folders.state, dest))
+        held.enter_context(hold_lock(folders.state, folders.dest))
         if os.path.dirname(folders.state) != folders.report_dir:
             held.enter_context(hold_lock(folders.report_dir, folders.report_dir))
         journal = _open_journal(folders, options)
         planned = plan_models(entries, folders, options)
-        root = source if os.path.isdir(source) else os.path.dirname(source)
-        surroundings = Surroundings(source=root, folders=(dest, folders.report_dir))
-        engine = LocalEngine(options.jobs)
+        root = "" if storage.is_remote(source) else source if os.path.isdir(source) else os.path.dirname(source)
+        local = [folder for folder in (folders.dest, folders.report_dir) if not storage.is_remote(folder)]
+        surroundings = Surroundings(source=root, folders=tuple(local))
+        engine = _make_engine(options)
         try:
             run = Driver(planned, journal, engine, options, watcher, stop or Stop(), surroundings)
             stopped = run.run_all()
         finally:
             engine.close()
         return _report(journal, planned, folders, stopped, surroundings, command)
+
+
+def _make_engine(options: ZooOptions) -> Engine:
+    if options.engine == "local":
+        return LocalEngine(options.jobs)
+    from migrate.zoo.engines.cluster import RayEngine  # an extra
+
+    return RayEngine(options.ray_address)
 
 
 def _report(
@@ -125,12 +134,47 @@ def _report(
     report = ZooReport(outcomes=outcomes, report_dir=folders.report_dir, stopped=stopped, total=len(planned))
     try:
         write_reports(folders.report_dir, outcomes, report.summary, find_facts(folders.report_dir, command))
+        if storage.is_remote(folders.dest):
+            _upload_reports(folders)
     except OSError as error:
         trouble = surroundings.find_trouble() or f"{error.filename or folders.report_dir}: {error.strerror}"
     if trouble:
         stopped = stopped or f"the reports could not be written: {trouble}"
         report = dataclasses.replace(report, stopped=stopped)
     return report
+
+
+def _upload_reports(folders: Folders) -> None:
+    store = remote.get_store(folders.dest)
+    for parent, _, names in os.walk(folders.report_dir):
+        for name in names:
+            path = os.path.join(parent, name)
+            inside = os.path.relpath(path, folders.report_dir).replace(os.sep, "/")
+            if STATE_FOLDER not in inside.split("/"):
+                store.upload(path, storage.join(folders.dest, REPORT_FOLDER, inside))
+
+
+def find_places(
+    source: str | os.PathLike[str], dest: str | os.PathLike[str], options: ZooOptions
+) -> tuple[str, Folders]:
+    """Source and folders as absolute paths or URLs.
+
+    Raises:
+      UsageError: a remote destination without a local folder for the reports.
+    """
+    source, dest = (
+        text.rstrip("/") if storage.is_remote(text) else os.path.abspath(text)
+        for text in (os.fspath(source), os.fspath(dest))
+    )
+    if storage.is_remote(dest) and (not options.report_dir or storage.is_remote(options.report_dir)):
+        raise errors.UsageError(
+            "a run into a bucket keeps its journal in a local folder",
+            where="--report_dir",
+            hint="name one; the reports are copied to <dest>/_migration at the end",
+        )
+    return source, Folders(
+        dest=dest, report_dir=os.path.abspath(options.report_dir or os.path.join(dest, REPORT_FOLDER))
+    )
 
 
 def find_entries(source: str, folders: Folders, options: ZooOptions) -> list[Entry]:
@@ -141,7 +185,10 @@ def find_entries(source: str, folders: Folders, options: ZooOptions) -> list[Ent
     """
     # Where the destination lies within the source, what was migrated is no model to migrate.
     own = (folders.dest, folders.report_dir)
-    entries = parse_manifest(source) if os.path.isfile(source) else discover_models(source, skip=own)
+    if storage.is_remote(source):
+        entries = remote.discover_remote(source)
+    else:
+        entries = parse_manifest(source) if os.path.isfile(source) else discover_models(source, skip=own)
     if not entries:
         raise errors.SourceNotFoundError(
             "no model was found", where=source, hint="a model is a folder with saved_model.pb or saved_model.pbtxt"
@@ -157,7 +204,9 @@ def find_entries(source: str, folders: Folders, options: ZooOptions) -> list[Ent
 def _check_destination(folders: Folders, options: ZooOptions) -> None:
     """Refuses a destination that holds something, makes the folders."""
     dest = folders.dest
-    if os.path.isdir(dest) and os.listdir(dest) and not (options.resume or options.migrate.overwrite):
+    if storage.is_remote(dest):
+        _check_bucket(folders, options)
+    elif os.path.isdir(dest) and os.listdir(dest) and not (options.resume or options.migrate.overwrite):
         raise errors.DestinationError(
             "the destination is not empty", where=dest, hint="--resume goes on with it, --overwrite replaces models"
         )
@@ -170,6 +219,21 @@ def _check_destination(folders: Folders, options: ZooOptions) -> None:
             ) from error
         if not publishing.is_writable(folder):
             raise errors.DestinationError("the folder cannot be written", where=folder, hint=f"check {flag}")
+
+
+def _check_bucket(folders: Folders, options: ZooOptions) -> None:
+    try:
+        used = remote.get_store(folders.dest).list_items(folders.dest)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise errors.DestinationError(
+            f"it cannot be listed: {error}", where=folders.dest, hint="check --dest"
+        ) from error
+    if used and not (options.resume or options.migrate.overwrite):
+        raise errors.DestinationError(
+            "the destination is not empty",
+            where=folders.dest,
+            hint="--resume goes on with it, --overwrite replaces models",
+        )
 
 
 def _open_journal(folders: Folders, options: ZooOptions) -> Journal:

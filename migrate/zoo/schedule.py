@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable
 
+from migrate.zoo.remote import estimate_scratch
 from migrate.zoo.tasks import Task
 
 # A process with TensorFlow, its threads and a small graph; measured over the sample zoo.
@@ -43,12 +46,19 @@ def measure_free_memory() -> int:
     return int(max(free, 0) * _SHARE)
 
 
-class Schedule:
-    """Tasks that wait, and the memory of those in work."""
+def measure_free_scratch() -> int:
+    """Bytes of the local disk that remote models may take together: half of what is free."""
+    return shutil.disk_usage(tempfile.gettempdir()).free // 2
 
-    def __init__(self, tasks: Iterable[Task], budget: int) -> None:
+
+class Schedule:
+    """Tasks that wait, and the memory and local disk of those in work."""
+
+    def __init__(self, tasks: Iterable[Task], budget: int, scratch_budget: int) -> None:
         self._waiting = list(tasks)
         self._budget = budget
+        self._scratch_budget = scratch_budget
+        self._scratch = 0
         self._used = 0
         self._running = 0
         self._passed = 0
@@ -61,16 +71,23 @@ class Schedule:
         for position, task in enumerate(self._waiting):
             if position and self._passed >= _MOST_PASSED:
                 return None
-            if self._running and self._used + task.memory > self._budget:
+            if self._running and not self._fits(task):
                 continue
             self._passed = self._passed + 1 if position else 0
             self._used += task.memory
+            self._scratch += estimate_scratch(task)
             self._running += 1
             return self._waiting.pop(position)
         return None
 
+    def _fits(self, task: Task) -> bool:
+        if self._scratch + estimate_scratch(task) > self._scratch_budget:
+            return False
+        return self._used + task.memory <= self._budget
+
     def release(self, task: Task) -> None:
         self._used -= task.memory
+        self._scratch -= estimate_scratch(task)
         self._running -= 1
 
     def drop_waiting(self) -> list[Task]:

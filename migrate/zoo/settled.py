@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from migrate.outcome import Status
-from migrate.zoo import digests
+from migrate.zoo import digests, remote, storage
 from migrate.zoo.journal import Journal, Known
 from migrate.zoo.plan import Planned
 
@@ -35,6 +35,8 @@ def _is_whole(known: Known) -> bool:
     """Whether what was published stands where it was put, file for file."""
     if not known.place:
         return known.status is not Status.MIGRATED
+    if storage.is_remote(known.place):
+        return remote.is_published(known.place)
     if not os.path.isdir(known.place):
         return False
     try:
@@ -47,4 +49,8 @@ def _is_unchanged(known: Known, item: Planned) -> bool:
     """Whether the source is what was migrated: its files have not been written, or hold what they held."""
     if not known.stamp or (item.listing and item.listing.stamp == known.stamp):
         return True
-    return bool(known.digest) and digests.digest_content(item.task.path) == known.digest
+    return (
+        bool(known.digest)
+        and not storage.is_remote(item.task.path)
+        and digests.digest_content(item.task.path) == known.digest
+    )

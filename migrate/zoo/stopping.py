@@ -62,7 +62,7 @@ def obey_signals(stop: Stop) -> Iterator[None]:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What a run needs of the machine: the source's root, and folders that can be written."""
+    """What a run needs of the machine: the source's root ("" where that is remote), and folders that can be written."""
 
     source: str
     folders: tuple[str, ...]
@@ -76,7 +76,7 @@ class Surroundings:
         """
         if outcome is not None and outcome.status not in _SUSPECT:
             return ""
-        if not os.path.exists(self.source):
+        if self.source and not os.path.exists(self.source):
             return f"{self.source}: the source is gone [bring it back and go on with --resume]"
         for folder in (*self.folders, tempfile.gettempdir()):
             if trouble := _find_trouble_in(folder, outcome.error if outcome else "", needed):

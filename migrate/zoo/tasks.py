@@ -28,6 +28,7 @@ class Task:
       options: of this model.
       choices: digest of those options that decide the result.
       memory: bytes that it may take, by estimate.
+      size, stamp: of its files.
       refused: why it is not begun at all, "" where it is.
     """
 
@@ -40,6 +41,8 @@ class Task:
     options: MigrateOptions
     choices: str
     memory: int = 0
+    size: int = 0
+    stamp: str = ""
     refused: str = ""
 
 
@@ -59,6 +62,9 @@ def migrate_task(task: Task, progress: pipeline.Progress | None = None) -> Recor
       JobError: with state "cancelled", when the run was told to stop.
     """
     progress = progress or pipeline.Progress()
+    published = Receipts(task.receipts).find(task.relative)
+    if published is not None:
+        return published  # by an attempt that was lost before it could say so
     listing = _list(task.path)
     log = os.path.join(MODELS, os.path.splitext(find_page_name(task.path))[0] + ".log")
     full_log = os.path.join(task.report_dir, log)

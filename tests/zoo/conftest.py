@@ -2,6 +2,8 @@
 
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -27,3 +29,14 @@ def small(tmp_path):
     for slug in ("frozen_constants", "hub_dense_l2", "saved_model_pbtxt"):
         copy_model(slug, root / slug)
     return root
+
+
+@pytest.fixture
+def run_command():
+    """Runs a command of the toolkit: `run_command("zoo", "--source=...")`."""
+
+    def run(name, *arguments):
+        command = [sys.executable, "-m", f"migrate.cli.{name}", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    return run

@@ -8,7 +8,8 @@ import time
 
 from migrate import isolation, pipeline
 from migrate.zoo.engines.base import Done, Running
-from migrate.zoo.tasks import Task, migrate_task
+from migrate.zoo.remote import migrate_anywhere
+from migrate.zoo.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ class LocalEngine:
 
 def _run(work: _Work) -> Done:
     try:
-        return Done(task=work.task, record=migrate_task(work.task, work.progress))
+        return Done(task=work.task, record=migrate_anywhere(work.task, work.progress))
     except isolation.JobError:  # the run was stopped
         return Done(task=work.task)
     except Exception as error:  # nothing of one model's may end the run
