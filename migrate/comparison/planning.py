@@ -22,12 +22,15 @@ from migrate.inputs.calls import Call, save_calls
 from migrate.inputs.preview import preview_calls
 from migrate.inputs.synthesis import synthesize_cases
 from migrate.model import GraphVariant, Signature
+from migrate.verdict import EMPTY_BATCH
 from migrate.verify.judging.interface import explain_impossible, is_training, match_signatures
 from migrate.verify.planning import share_tensors
 from migrate.verify.runners.servable import TRAINING_TAGS
 from migrate.verify.runners.side import MIGRATED, SESSION
 from migrate.verify.signature_defs import describe_migrated, describe_signature, describe_variants, read_variants
 from migrate.write import provenance
+
+_MOST_GRADIENT_CALLS = 3
 
 
 def plan(request: PlanRequest) -> Plan:
@@ -81,7 +84,7 @@ def plan(request: PlanRequest) -> Plan:
         inputs=preview_calls(planned),
         loss_tags=(baseline.training_tags or (), candidate.training_tags or ()) if deep else None,
         update_call=_find_update_call(baseline, planned) if deep else "",
-        gradient_calls=_choose_gradient_calls(planned, random) if request.level in ("gradients", "trajectory") else (),
+        gradient_calls=_choose_gradient_calls(request, planned, random),
         training=plan_training(baseline, planned) if request.level == "trajectory" else None,
         outputs=tuple(_list_outputs(baseline, candidate, request)),
         answers={dataclasses.replace(call, answers="").id: call.id for call in answering},
@@ -316,15 +319,23 @@ def _find_update_call(baseline: Reading, planned: Sequence[Call]) -> str:
     return next((call.id for call in planned if "train" in call.tags and call.tags == tags), "")
 
 
-def _choose_gradient_calls(planned: Sequence[Call], random: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """The first call of each signature that draws nothing at random."""
-    drawn = {label for label, _ in random}
-    chosen: dict[str, str] = {}
+def _choose_gradient_calls(
+    request: PlanRequest, planned: Sequence[Call], random: Sequence[tuple[str, str]]
+) -> tuple[str, ...]:
+    """The first calls of each signature with rows, one for each number of them.
+
+    A call that draws at random is among them where both sides can draw the same.
+    """
+    if request.level not in ("gradients", "trajectory"):
+        return ()
+    can_share = request.baseline.kind == SESSION and request.candidate.kind == MIGRATED
+    drawn = set() if can_share else {label for label, _ in random}
+    chosen: dict[str, list[str]] = {}
     for call in planned:
         label = call.id.rpartition("/")[0]
-        if label not in drawn and call.case != "defaults_omitted":
-            chosen.setdefault(label, call.id)
-    return tuple(chosen.values())
+        if label not in drawn and call.case not in ("defaults_omitted", EMPTY_BATCH):
+            chosen.setdefault(label, []).append(call.id)
+    return tuple(call for calls in chosen.values() for call in calls[:_MOST_GRADIENT_CALLS])
 
 
 def _list_outputs(baseline: Reading, candidate: Reading, request: PlanRequest) -> list[tuple[str, str]]:

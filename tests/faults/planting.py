@@ -13,6 +13,8 @@ import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
+from migrate import tensorflow_private
+
 LOADING = (
     "__inference__traced_save",
     "__inference__traced_restore",
@@ -85,9 +87,25 @@ def change_nodes(folder, op, change, *, name="", part="all", most=None):
                 fits = node.op == op and name in node.name and (most is None or len(changed) < most)
                 if fits and change(node) is not False:
                     changed.append(node.name)
+                    rename_results(function, node, op)
     if not changed:
         raise NothingPlanted(f"no {op} {name} in {part}")
     return changed
+
+
+def rename_results(function, node, old):
+    """Ops give their results under names of their own, by which a function's nodes refer to them."""
+    if node.op == old:
+        return
+    before, after = (tensorflow_private.find_op_def(op).output_arg[0].name for op in (old, node.op))
+    spelled = f"{node.name}:{before}:", f"{node.name}:{after}:"
+    for other in function.node_def:
+        for position, text in enumerate(other.input):
+            if text.startswith(spelled[0]):
+                other.input[position] = text.replace(*spelled, 1)
+    for key, text in function.ret.items():
+        if text.startswith(spelled[0]):
+            function.ret[key] = text.replace(*spelled, 1)
 
 
 def set_op(op):
@@ -109,6 +127,11 @@ def set_attr(name, value):
         return True
 
     return change
+
+
+def seed(node):
+    """A generator that draws the same in each process."""
+    node.attr["seed"].i, node.attr["seed2"].i = 7, 7
 
 
 def swap_inputs(node):

@@ -17,9 +17,13 @@ from migrate.inputs.synthesis.dims import Symbol
 _WORDS = (b"the", b"river", b"green", b"walks", b"seven", b"stone", b"over", b"light")
 _UNUSUAL = (b"", "naïve 日本語 😀".encode(), b"zzz-not-a-token", b"A.B, c!")
 _OUTSIDE = b"zzz-not-a-token"
+_MOST_OUTSIDE = 8
+# One row of unusual floats is so much larger: activations saturate (relu6, hard sigmoids, clipping).
+_LARGE_ROW = 24.0
 # Zeros of both signs, a denormal, and magnitudes that leave room for sums of products.
 _SPECIAL_FLOATS = (0.0, -0.0, 1e-40, 1e4, -1e4)
 _CHANNELS = (1, 3, 4)
+_FEWEST_ROWS = 3
 _NONFINITE = (np.nan, np.inf, -np.inf)
 _NUMPY_DTYPES = {"bfloat16": ml_dtypes.bfloat16, "string": object, "": np.float32}
 
@@ -77,17 +81,27 @@ class Generator:
         pool, outside = self._find_tokens(source.facts)
         start = hashlib.sha256(repr((*self.seed, source.name)).encode()).digest()[0]
         result = []
+        unusual = self._find_unusual(pool, facts=source.facts) if self.special and outside else []
         for i in range(count):
             number = place + i
-            if self.special and outside and number < len(_UNUSUAL):
+            if number < len(unusual):
                 self.used_special = True
-                result.append(_UNUSUAL[number])
+                result.append(unusual[number])
             elif outside and source.facts.tables and number % 4 == 2:
                 result.append(_OUTSIDE)
             else:
                 # Neighbours differ, so that a batch is never one token over and over by chance.
                 result.append(pool[(start + number + number // len(pool)) % len(pool)])
         return result
+
+    def _find_unusual(self, pool: list[bytes], *, facts: Facts) -> list[bytes]:
+        """Odd strings, then known words in other cases, then unknown words, which hash buckets tell apart."""
+        if not facts.tables:
+            return list(_UNUSUAL)
+        start = hashlib.sha256(repr((*self.seed, "cases")).encode()).digest()[0]
+        words = [pool[(start + i) % len(pool)] for i in range(2)]
+        cases = [words[0].upper(), words[1].title()]
+        return [*_UNUSUAL, *cases, *(b"%s-%d" % (_OUTSIDE, i) for i in range(_MOST_OUTSIDE))]
 
     def _find_tokens(self, facts: Facts) -> tuple[list[bytes], bool]:
         """(tokens that all tables know, whether others are allowed too)."""
@@ -292,7 +306,7 @@ class Generator:
         if "image" in facts.marks and (not shape or shape[-1] in _CHANNELS):
             self.used_special |= self.special
             # Some scale images to [-1, 1]: what is never negative hides a lost or added relu.
-            return self._spoil(rng.uniform(-1, 1, shape) if self.special else rng.random(shape))
+            return self._spoil(_vary_rows(rng.uniform(-1, 1, shape)) if self.special else rng.random(shape))
         if "positive" in facts.marks or "nonzero" in facts.marks or not shape:
             return rng.uniform(0.25, 1.0, shape)
         values = rng.standard_normal(shape)
@@ -300,6 +314,9 @@ class Generator:
             self.used_special = True
             count = min(values.size, len(_SPECIAL_FLOATS))
             values.reshape(-1)[:count] = _SPECIAL_FLOATS[:count]
+            if values.ndim >= 2 and values.shape[0] >= _FEWEST_ROWS:
+                values[1] *= _LARGE_ROW
+                values[2] = values[2].ravel()[0]  # a constant row, full of ties
         return self._spoil(values)
 
     def _spoil(self, values: np.ndarray) -> np.ndarray:
@@ -317,6 +334,14 @@ class Generator:
         width = max(1.0, float(edges[-1] - edges[0])) / max(1, len(edges))
         points = np.concatenate([[edges[0] - width], (edges[:-1] + edges[1:]) / 2, edges, [edges[-1] + width]])
         return points[rng.integers(0, points.size, shape)]
+
+
+def _vary_rows(values: np.ndarray) -> np.ndarray:
+    """Pictures [batch, ...] in [-1, 1]; the second one in [0, 255], the third of one colour."""
+    if values.ndim >= 2 and values.shape[0] >= _FEWEST_ROWS:
+        values[1] = (values[1] + 1) * 127.5
+        values[2] = values[2].ravel()[0]
+    return values
 
 
 def _paint(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

@@ -25,6 +25,8 @@ from migrate.model import Encoding, GraphVariant, Shape, Signature, SignatureTen
 
 _PASSES = 6
 _MOST_UNKNOWN_RANKS = 4
+# The unusual case is the largest batch too; pictures and Examples are large enough in threes.
+_MANY_ROWS = 8
 
 
 def synthesize_cases(
@@ -45,7 +47,8 @@ def synthesize_cases(
     plan = _Plan.make(variant, signature)
     largest = max(batch_sizes, default=1) or 1
     cases = [plan.make_case(f"batch_{n}", seed, n)[0] for n in batch_sizes if n]
-    unusual, is_special = plan.make_case("unusual", seed, max(largest, 3), special=True)
+    rows = max(largest, 3 if plan.takes_parts else _MANY_ROWS)
+    unusual, is_special = plan.make_case("unusual", seed, rows, special=True)
     if is_special:
         cases.append(unusual)
     if any(tensor.default is not None for tensor in signature.inputs.values()):
@@ -85,6 +88,12 @@ class _Plan:
             variables=_read_variables(variant, view),
         )
         return cls(signature, survey.explore())
+
+    @property
+    def takes_parts(self) -> bool:
+        """Whether an input is a picture, or is decoded into others."""
+        sources = self.walk.sources.values()
+        return any("image" in source.facts.marks or source.facts.decoders for source in sources)
 
     def make_case(
         self, name: str, seed: int, batch: int, *, special: bool = False, nonfinite: bool = False

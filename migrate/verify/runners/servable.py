@@ -20,6 +20,8 @@ from migrate.verify.runners.calling import spell_variable, to_tensor
 # Stands for calls with training=True: no SignatureDef has a training mode.
 TRAINING_TAGS = ("train",)
 DEFAULT_SIGNATURE = "serving_default"
+# The signature that a TF1 Hub module applies, and the output that it returns.
+_HUB_SIGNATURE = "default"
 
 
 class Servable(abc.ABC):
@@ -35,6 +37,12 @@ class Servable(abc.ABC):
     variables: Mapping[str, Any]
     trainable: list[str] | None
     training_signature: str
+    plain_signature: str = ""
+
+    @property
+    def gives_all(self) -> bool:
+        """Whether a call of the model gives all outputs of that signature; known after the first call."""
+        return True
 
     @abc.abstractmethod
     def convert(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,6 +55,10 @@ class Servable(abc.ABC):
     @abc.abstractmethod
     def compute_training(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs of `training_signature` with training=True: dropout is on, moving averages move."""
+
+    def compute_plain(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Outputs of `plain_signature` by calling the model itself."""
+        raise NotImplementedError
 
     @abc.abstractmethod
     def compute_losses(self) -> list[Any]:
@@ -63,12 +75,17 @@ class LoadedSavedModel(Servable):
         trained = getattr(self._loaded, "trainable_variables", None)
         self.trainable = None if trained is None else [spell_variable(v.name) for v in trained]
         keys = list(self._loaded.signatures)
-        main = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in keys else keys[0] if len(keys) == 1 else ""
+        # What `__call__` applies: a hub module that was saved again still names it `default`.
+        named = [key for key in (DEFAULT_SIGNATURE, _HUB_SIGNATURE) if key in keys]
+        main = named[0] if named else keys[0] if len(keys) == 1 else ""
         # Argument structure of `__call__`, and the input key of each of its leaves.
         self._structure: Any = None
         self._leaves: list[str] = []
         self._outputs: list[str] = []
+        self._extra: dict[str, Any] = {}
+        self._main = main
         self.training_signature = main if main and self._find_training(main) else ""
+        self.plain_signature = main if self._structure is not None else ""
 
     def convert(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         specs = self._specs(signature)
@@ -84,6 +101,18 @@ class LoadedSavedModel(Servable):
         found = tf.nest.flatten(self._apply(inputs, training=True), expand_composites=False)
         return {key: value for key, value in zip(self._outputs, found, strict=True) if key}
 
+    def compute_plain(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """As `model(x)`; only outputs whose keys are known."""
+        if not self._outputs:
+            self._outputs = self._name_outputs(inputs)
+        found = tf.nest.flatten(self._apply(inputs, training=None), expand_composites=False)
+        return {key: value for key, value in zip(self._outputs, found, strict=True) if key}
+
+    @property
+    def gives_all(self) -> bool:
+        keys = self._loaded.signatures[self._main].structured_outputs
+        return set(keys) <= set(self._outputs)
+
     def compute_losses(self) -> list[Any]:
         return [loss() for loss in getattr(self._loaded, "regularization_losses", ())]
 
@@ -92,9 +121,11 @@ class LoadedSavedModel(Servable):
 
     def _find_training(self, signature: str) -> bool:
         """Whether the model, as a callable, takes this signature's inputs and a `training` that changes something."""
-        if not callable(self._loaded) or "training" not in inspect.signature(self._loaded.__call__).parameters:
+        if not callable(self._loaded):
             return False
         function = self._loaded.__call__
+        parameters = inspect.signature(function).parameters
+        self._extra = {"return_endpoints": True} if "return_endpoints" in parameters else {}
         keys = list(self._specs(signature))
         # Of a restored function only its traces tell what structure it takes (TF 2.21 has no public name for them).
         for trace in getattr(function, "concrete_functions", ()):
@@ -102,24 +133,32 @@ class LoadedSavedModel(Servable):
             leaves = _name_leaves(arguments[0], keys) if arguments else None
             if leaves is not None:
                 self._structure, self._leaves = arguments[0], leaves
-                graphs = [function.get_concrete_function(arguments[0], training=flag).graph for flag in (False, True)]
+                if "training" not in parameters:
+                    return False
+                graphs = [
+                    function.get_concrete_function(arguments[0], training=flag, **self._extra).graph
+                    for flag in (False, True)
+                ]
                 return count_ops(graphs[0]) != count_ops(graphs[1])
         return False
 
-    def _apply(self, inputs: Mapping[str, Any], *, training: bool) -> Any:
+    def _apply(self, inputs: Mapping[str, Any], *, training: bool | None) -> Any:
         argument = tf.nest.pack_sequence_as(self._structure, [inputs[key] for key in self._leaves])
-        return self._loaded(argument, training=training)
+        mode = {} if training is None else {"training": training}
+        return self._loaded(argument, **mode, **self._extra)
 
     def _name_outputs(self, inputs: Mapping[str, Any]) -> list[str]:
         """Key of each output of the callable, "" where none is known: its own, where it returns a dict; the only one;
         or that of the signature's output which it equals in an inference call."""
-        found = self._apply(inputs, training=False)
-        expected = self.compute(self.training_signature, inputs)
+        found = self._apply(inputs, training=False if self.training_signature else None)
+        expected = self.compute(self._main, inputs)
         leaves = tf.nest.flatten(found)
         if isinstance(found, Mapping) and set(found) <= set(expected):
             return sorted(found)
         if len(leaves) == 1 == len(expected):
             return list(expected)
+        if len(leaves) == 1 and _HUB_SIGNATURE in expected:
+            return [_HUB_SIGNATURE]
         names = []
         for leaf in leaves:
             equal = [key for key, value in expected.items() if _is_equal(leaf, value)]

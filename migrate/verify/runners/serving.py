@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from migrate.inputs import calls as call_files
+from migrate.verdict import PLAIN
 from migrate.verify import results as result_files
 from migrate.verify.draws import draw_outputs
 from migrate.verify.runners.calling import to_value
@@ -121,7 +123,11 @@ def _run_call(
 
         for _ in range(_REPEATS if wish.repeat else 0):
             answer()
-        found.record_outputs(route, call.id, answer())
+        outputs = answer()
+        # What can be had of a training call is what the model returns when it is called.
+        found.record_outputs(route if route == _SIGNATURE or loaded.gives_all else PLAIN, call.id, outputs)
+        if route == _SIGNATURE and (names.signature or call.signature) == loaded.plain_signature:
+            _run_plain(loaded, call, inputs, found, names)
         if call.id in wish.draw_calls:
             found.draws[route, call.id] = draw_outputs(answer, wish.draws, wish.draw_seconds)
         if call.id in wish.gradient_calls:
@@ -130,6 +136,17 @@ def _run_call(
             )
     except Exception as error:  # A refusal of these inputs, of whatever type, is a result.
         found.record_failure(route, call.id, error)
+
+
+def _run_plain(
+    loaded: Servable, call: call_files.Call, inputs: Mapping[str, Any], found: result_files.Results, names: Names
+) -> None:
+    """The model as it is called, `model(x)`. Not every model that has a call can be called so: that is no fault."""
+    own = {names.inputs.get(key, key): value for key, value in inputs.items()}
+    with contextlib.suppress(Exception):
+        outputs = {names.outputs.get(key, key): to_value(value) for key, value in loaded.compute_plain(own).items()}
+        if outputs:
+            found.record_outputs(PLAIN, call.id, outputs)
 
 
 def _convert(loaded: Servable, call: call_files.Call, names: Names) -> dict[str, Any]:
