@@ -23,6 +23,7 @@ MODEL, PREPROCESS = "xai_model", "xai_preprocess"
 _DEFAULTS = ("serving_default", "default")
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 _METHOD = "tensorflow/serving/predict"
+_SHAPES = ("Shape", "ShapeN", "Size", "Rank")
 
 
 def add_explanation(model: LegacyModel, signature: str) -> LegacyModel:
@@ -55,12 +56,16 @@ def add_explanation(model: LegacyModel, signature: str) -> LegacyModel:
 def _explain(variant: GraphVariant, signature: Signature) -> tuple[dict[str, Signature], list[Finding]]:
     index = graph_index.GraphIndex(variant.graph_def)
     raw = [name for tensor in signature.inputs.values() for name in tensor.tensor_names]
-    cut = _Cut(index, raw)
     results = {key: tensor for key, tensor in signature.outputs.items() if tensor.dtype in _FLOATS}
-    for tensor in results.values():
-        for name in tensor.tensor_names:
+    wanted = [name for tensor in results.values() for name in tensor.tensor_names]
+    # A number that is only a shape mostly comes from behind the cut; where it does not, it counts like any other.
+    for shapes_count in (False, True):
+        cut = _Cut(index, raw, shapes_count)
+        for name in wanted:
             cut.add(graph_index.parse_tensor_name(name))
-    places = [str(ref) for ref in cut.places]
+        places = [str(ref) for ref in cut.places]
+        if all(_is_computed(index, tensor, places, raw) for tensor in results.values()):
+            break
     outputs = {key: t for key, t in signature.outputs.items() if _is_computed(index, t, places, raw)}
     trivial = [key for key, t in results.items() if set(t.tensor_names) & set(places)]
     if not places or not set(outputs) & set(results) or len(trivial) == len(results):
@@ -99,8 +104,9 @@ def _is_computed(
 class _Cut:
     """The tensors at which numbers begin, in the order in which they are met."""
 
-    def __init__(self, index: graph_index.GraphIndex, raw: Sequence[str]) -> None:
+    def __init__(self, index: graph_index.GraphIndex, raw: Sequence[str], shapes_count: bool) -> None:
         self._index = index
+        self._passing = () if shapes_count else _SHAPES
         self._raw = {graph_index.parse_tensor_name(name) for name in raw}
         names = [node.name for node in index.graph_def.node]
         order = observable.order_nodes(index, names)
@@ -116,7 +122,7 @@ class _Cut:
         found, pending = set(), [ref.node for ref in self._raw]
         while pending:
             name = pending.pop()
-            if name not in found:
+            if name not in found and index.nodes[name].op not in self._passing:
                 found.add(name)
                 users = consumers.get(name, ())
                 pending += [node.name for node, at in users if not node.input[at].startswith("^")]

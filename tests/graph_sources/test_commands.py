@@ -1,0 +1,126 @@
+"""The README's table of sources: each command, as it stands there, migrates a model of its kind and proves it."""
+
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import migrate
+from migrate.options import ReadOptions
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ZOO = ROOT / "testdata" / "zoo"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| (.+?) \| .*?`(migrate-model [^`]+)`", README, re.MULTILINE)
+# What stands behind the names that the README gives to models.
+MODELS = {
+    "models/frozen.pb": "frozen_thawed/model/frozen.pb",
+    "models/ckpt": "checkpoint_image_classifier/model",
+    "models/phase": "keras_open_phase/model",
+    "models/export": "estimator_dnn_classifier/model/1580000000",
+}
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, place in MODELS.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        copy = shutil.copytree if (ZOO / place).is_dir() else shutil.copy
+        copy(ZOO / place, tmp_path / name)
+    with tarfile.open(tmp_path / "models" / "module.tar.gz", "w:gz") as tar:
+        tar.add(ZOO / "hub_dense_l2" / "model", arcname=".")
+    return tmp_path
+
+
+def commands():
+    """Those whose model this test has; Keras files have tests of their own."""
+    names = (*MODELS, "models/module.tar.gz")
+    return [command for _, command in ROWS if any(f"--source={name} " in command for name in names)]
+
+
+def test_the_table_has_them():
+    assert len(commands()) >= 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", commands())
+def test_command(command, models):
+    arguments = shlex.split(command)[1:]
+    command = [sys.executable, "-m", "migrate.cli.model", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ", PASS:" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("explained") / "model"
+    options = migrate.MigrateOptions(read=ReadOptions(xai=True))
+    outcome = migrate.migrate_model(ZOO / "estimator_dnn_classifier" / "model" / "1580000000", folder, options)
+    assert outcome.verification.verdict.value == "PASS", outcome
+    return tf.saved_model.load(str(folder))
+
+
+def make_examples():
+    def feature(**value):
+        return tf.train.Feature(**{k: getattr(tf.train, v[0])(value=v[1]) for k, v in value.items()})
+
+    features = {
+        "weight": feature(float_list=("FloatList", [1.0])),
+        "position": feature(float_list=("FloatList", [0.1, 0.2])),
+        "species": feature(bytes_list=("BytesList", [b"ant"])),
+        "colour": feature(bytes_list=("BytesList", [b"red"])),
+        "tag": feature(bytes_list=("BytesList", [b"u"])),
+    }
+    return tf.constant([tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()] * 2)
+
+
+def test_preprocess_gives_what_the_model_takes(explained):
+    """Keys, dtypes and shapes; together they are the signature that they explain."""
+    given = explained.signatures["xai_preprocess"]
+    taken = explained.signatures["xai_model"]
+    inputs = taken.structured_input_signature[1]
+    assert set(given.structured_outputs) == set(inputs)
+    assert all(spec.dtype.is_floating for spec in inputs.values())
+    examples = make_examples()
+    numbers = given(inputs=examples)
+    found = taken(**numbers)
+    expected = explained.signatures["serving_default"](inputs=examples)
+    np.testing.assert_allclose(found["scores"], expected["scores"], rtol=1e-6)
+
+
+def test_every_number_has_a_gradient(explained):
+    numbers = explained.xai_preprocess(make_examples())
+    with tf.GradientTape() as tape:
+        tape.watch(numbers)
+        # A sum of probabilities is always one: a single class has slopes.
+        scores = explained.xai_model(numbers)["scores"][:, 0]
+    gradients = tape.gradient(scores, numbers)
+    assert len(gradients) == len(numbers) >= 5
+    for key, gradient in gradients.items():
+        assert gradient is not None and np.isfinite(gradient.numpy()).all() and np.abs(gradient.numpy()).max() > 0, key
+
+
+def test_numbers_need_no_preprocessing(tmp_path):
+    options = migrate.MigrateOptions(read=ReadOptions(xai=True), verify="none")
+    outcome = migrate.migrate_model(ZOO / "frozen_classifier" / "model", tmp_path / "out", options)
+    assert outcome.status.value == "migrated", outcome.error
+    signatures = tf.saved_model.load(str(tmp_path / "out")).signatures
+    assert set(signatures) == {"serving_default", "xai_model"}
+
+
+def test_piece_of_a_graph(tmp_path):
+    options = migrate.MigrateOptions(read=ReadOptions(pieces=("encode(x=images:0)->(code=dense/BiasAdd:0)",)))
+    outcome = migrate.migrate_model(ZOO / "frozen_classifier" / "model", tmp_path / "out", options)
+    assert outcome.verification.verdict.value == "PASS", outcome
+    loaded = tf.saved_model.load(str(tmp_path / "out"))
+    assert loaded.encode(tf.zeros([2, 6, 6, 1]))["code"].shape == (2, 5)
+    assert set(loaded.signatures) == {"serving_default", "encode"}
