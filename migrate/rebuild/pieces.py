@@ -208,6 +208,7 @@ def evaluate_default(state: State, graph: VariantGraph, tensor: str) -> Any:
     """The value that a PlaceholderWithDefault has unless it is fed, as numpy."""
     prepared = state.prepare(graph, [], [tensor], tensor)
     function = state.import_function(graph, prepared, [], [tensor])
+    state.give_values(function)
     value = tf.nest.flatten(function())[0].numpy()
     # A scalar string comes as bare bytes.
     return np.array(value, dtype=object) if isinstance(value, bytes) else value

@@ -19,7 +19,7 @@ from migrate.graph import removed_ops, subgraph
 from migrate.graph import tables as table_ops
 from migrate.graph.prepare import Cut, Observer, prepare_graph
 from migrate.model import LegacyModel, VariableSpec
-from migrate.rebuild import functions
+from migrate.rebuild import checkpoint, functions
 from migrate.rebuild.variant_graph import VariantGraph
 
 
@@ -84,6 +84,7 @@ class State:
       make_observer: gives, for a call, what is shown its graph after each pass.
       has_gradients: whether a function that was prepared has gradients of its author's own.
       load_functions: those that run what TF1 runs on loading.
+      valued: names of variables that were given values while building.
     """
 
     model: LegacyModel
@@ -97,13 +98,31 @@ class State:
     entries: dict[str, Entry] = dataclasses.field(default_factory=dict)
     has_gradients: bool = False
     load_functions: list[functions.LoadFunction] = dataclasses.field(default_factory=list)
+    valued: set[str] = dataclasses.field(default_factory=set)
 
     def find_touched(self) -> set[str]:
-        """Names of the variables that ops which run on loading read or write."""
+        """Names of the variables that ops which run on loading read or write, and of those that have a value by now."""
         touched: set[int] = set()
         for function in self.load_functions:
             touched |= function.touched
-        return {name for name, variable in self.variables.items() if id(variable.handle) in touched}
+        return self.valued | {name for name, variable in self.variables.items() if id(variable.handle) in touched}
+
+    def give_values(self, function: Any) -> None:
+        """Gives the variables that a concrete function uses the values of the checkpoint: it is run while building.
+
+        Raises:
+          CorruptModelError: the checkpoint cannot be restored.
+        """
+        used = {id(outer) for outer, _ in function.graph.captures}
+        for name, variable in self.variables.items():
+            spec = self.specs[name]
+            if name in self.valued or id(variable.handle) not in used:
+                continue
+            if spec.checkpoint_key is None:
+                self.fill_with_zeros(name)
+            else:
+                variable.assign(checkpoint.restore_tensors(self.model.checkpoint or "", [spec])[0])
+            self.valued.add(name)
 
     def find_variable(self, spec: VariableSpec) -> tf.Variable:
         """The variable of that name; variants share it."""

@@ -10,6 +10,7 @@ from migrate import errors
 from migrate.graph import effects
 from migrate.graph import index as graph_index
 from migrate.model import Finding, Severity, VariableSpec
+from migrate.rebuild import checkpoint
 from migrate.rebuild.functions import LoadFunction
 from migrate.rebuild.module import Rebuilt, find_uninitialized
 from migrate.write import weights
@@ -40,10 +41,7 @@ def restore_values(rebuilt: Rebuilt, *, carry: bool = False) -> tuple[tuple[Find
     stays = carried.places if carried is not None else {}
     restored = [spec for spec in state.specs.values() if spec.checkpoint_key is not None and spec.name not in stays]
     for batch in _batches(restored):
-        names = [spec.checkpoint_key or "" for spec in batch]
-        slices = [spec.slice_spec for spec in batch]
-        dtypes = [tf.as_dtype(spec.dtype) for spec in batch]
-        values = _restore(prefix or "", names, slices, dtypes)
+        values = checkpoint.restore_tensors(prefix or "", batch)
         for spec, value in zip(batch, values, strict=True):
             _assign(state.variables[spec.name], spec, value)
     for name, spec in state.specs.items():
@@ -93,17 +91,6 @@ def _batches(specs: Sequence[VariableSpec]) -> Iterator[list[VariableSpec]]:
         yield batch
 
 
-def _restore(prefix: str, names: list[str], slices: list[str], dtypes: list[tf.DType]) -> list[tf.Tensor]:
-    try:
-        return list(tf.raw_ops.RestoreV2(prefix=prefix, tensor_names=names, shape_and_slices=slices, dtypes=dtypes))
-    except tf.errors.OpError as error:
-        raise errors.CorruptModelError(
-            f"the checkpoint cannot be restored: {error.message.splitlines()[0]}",
-            where=prefix,
-            hint="a data shard is missing, truncated or of another export: copy the variables folder again",
-        ) from error
-
-
 def _assign(variable: tf.Variable, spec: VariableSpec, value: tf.Tensor) -> None:
     if not variable.shape.is_compatible_with(value.shape):
         raise errors.CorruptModelError(
@@ -130,7 +117,7 @@ def _restore_tables(rebuilt: Rebuilt) -> None:
                     continue
                 found = [item for item in pair if item is not None]
                 dtypes = [tf.as_dtype(graph.index.dtype(item.tensor)) for item in found]
-                contents = _restore(
+                contents = checkpoint.restore_entries(
                     state.model.checkpoint or "", [i.key for i in found], [i.slice_spec for i in found], dtypes
                 )
                 table._restore_from_tensors({"-keys": contents[0], "-values": contents[1]})

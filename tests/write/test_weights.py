@@ -173,6 +173,27 @@ def test_fingerprint_is_of_the_written_files(with_slots, tmp_path):
     assert changed.checkpoint_hash != found.checkpoint_hash
 
 
+def test_a_default_that_is_computed_from_a_variable(tmp_path):
+    """It is evaluated while building, when variables have no values yet."""
+    source = tmp_path / "source"
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        v = tf.compat.v1.get_variable("v", initializer=np.float32([2.0, 5.0]), use_resource=True)
+        other = tf.compat.v1.get_variable("other", initializer=np.float32([7.0]), use_resource=True)
+        x = tf.compat.v1.placeholder(tf.float32, [None, 2])
+        scale = tf.compat.v1.placeholder_with_default(v * 3.0, [2])
+        session.run(tf.compat.v1.global_variables_initializer())
+        inputs = {"x": x, "scale": scale}
+        tf.compat.v1.saved_model.simple_save(session, str(source), inputs, {"y": x * scale + other})
+    outcome = migrate.migrate_model(source, tmp_path / "out", MigrateOptions(verify="auto"))
+    assert outcome.status.value == "migrated", outcome.error
+    loaded = tf.saved_model.load(str(tmp_path / "out"))
+    np.testing.assert_allclose(loaded(tf.constant([[1.0, 1.0]]))["y"], [[13.0, 22.0]])
+    assert_same_values(
+        read_values(tmp_path / "out"),
+        read_values(convert(source, tmp_path / "rewritten", "rewrite").dest),
+    )
+
+
 # Damage ------------------------------------------------------------------------------------------------------
 
 
