@@ -270,9 +270,17 @@ def _build(source: Source, staged: str, work: str, options: MigrateOptions, prog
         dump_graphs=os.path.abspath(options.dump_graphs) if options.dump_graphs else "",
     )
     soon = tuple(name for kind in (SESSION, MIGRATED) for name in RUNNERS[kind].needs) if request.verify else ()
+    # A path that is bound over itself is another file system to link(2) and to clones of blocks.
+    read_only = () if options.weights in ("link", "reflink") else (source.path,)
     try:
         result = isolation.run_job(
-            BUILD, request, limits=options.limits, where=source.path, folders=(work, os.path.dirname(staged)), soon=soon
+            BUILD,
+            request,
+            limits=options.limits,
+            where=source.path,
+            folders=(work, os.path.dirname(staged)),
+            read_only=read_only,
+            soon=soon,
         )
     finally:
         with contextlib.suppress(OSError), open(os.path.join(work, _STAGE_FILE), encoding="utf-8") as file:

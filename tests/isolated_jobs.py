@@ -166,3 +166,16 @@ ANSWER = isolation.Job("tests.isolated_jobs:answer", Question, Answer)
 
 def loaded(request: dict[str, Any]) -> Any:
     return request["module"] in sys.modules
+
+
+def write_beside(request: dict[str, Any]) -> Any:
+    """Whether a file can be written into each of some folders, or changed."""
+    found = {}
+    for folder in request["folders"]:
+        try:
+            with open(os.path.join(folder, "kept"), "a") as file:
+                file.write("changed")
+            found[folder] = True
+        except OSError:
+            found[folder] = False
+    return found

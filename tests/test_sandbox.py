@@ -48,14 +48,9 @@ def test_network(server):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         request = {"port": listener.getsockname()[1]}
         assert server.run(isolated_jobs.find("connect"), request, network=True).value
-        if not _may_drop_network():
+        if not _may("drop_network()"):
             pytest.skip("this system does not let a process give up its network")
         assert not server.run(isolated_jobs.find("connect"), request).value
-
-
-def _may_drop_network():
-    code = "import sys; from migrate.isolation import sandbox; sys.exit(not sandbox.drop_network())"
-    return subprocess.run([sys.executable, "-c", code], check=False, cwd=HERE.parent).returncode == 0
 
 
 def test_environment():
@@ -75,3 +70,27 @@ def test_traps_beside_a_command(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "saved_model.pb").exists() and not (tmp_path / "sprung").exists()
+
+
+def test_read_only(server, tmp_path):
+    """The model cannot be written to, what lies beside it can; a model that holds the results can."""
+    model, beside = tmp_path / "model", tmp_path / "beside"
+    for folder in (model, beside, model / "results"):
+        folder.mkdir()
+        (folder / "kept").write_text("", encoding="utf-8")
+    ask = isolated_jobs.find("write_beside")
+    if not _may("protect_paths([sys.argv[1]])", model):
+        pytest.skip("this system does not let a process have mounts of its own")
+    request = {"folders": [str(model), str(model / "results"), str(beside)]}
+    told = server.run(ask, request, read_only=[str(model)], folders=[str(beside)]).value
+    assert told == {str(model): False, str(model / "results"): False, str(beside): True}
+    assert (model / "kept").read_text(encoding="utf-8") == ""
+    told = server.run(ask, request, read_only=[str(model)], folders=[str(model / "results")]).value
+    assert all(told.values())
+    assert (model / "kept").read_text(encoding="utf-8") == "changed", "nothing is left of the mounts"
+
+
+def _may(call, *arguments):
+    code = f"import sys; from migrate.isolation import sandbox; sys.exit(not sandbox.{call})"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, check=False, cwd=HERE.parent).returncode == 0

@@ -194,6 +194,7 @@ class Server:
         *,
         limits: Limits | None = None,
         folders: Sequence[str] = (),
+        read_only: Sequence[str] = (),
         network: bool = False,
         where: str = "",
         soon: Sequence[str] = (),
@@ -207,6 +208,7 @@ class Server:
           request: what it takes.
           limits: of the job, all its processes together; the one on disk counts its scratch folder and `folders`.
           folders: what else it writes to.
+          read_only: paths, of a model that is run say, that it must not write to; kept where the system lets that be.
           network: leave the job the network, where it runs code of the user's own and none of a model.
           where: names the job in errors.
           soon: modules that the next jobs need, which the server imports while this one runs.
@@ -225,6 +227,7 @@ class Server:
             memory_limit=limits.memory_limit,
             disk_limit=limits.disk_limit,
             folders=tuple(folders),
+            read_only=tuple(read_only),
             network=network,
         )
         lost = 0
@@ -366,10 +369,20 @@ def run_job(
     *,
     limits: Limits | None = None,
     folders: Sequence[str] = (),
+    read_only: Sequence[str] = (),
     network: bool = False,
     where: str = "",
     soon: Sequence[str] = (),
 ) -> JobResult[Answer]:
     """`Server.run` on the shared server."""
     server = shared_server()
-    return server.run(job, request, limits=limits, folders=folders, network=network, where=where, soon=soon)
+    return server.run(
+        job,
+        request,
+        limits=limits,
+        folders=folders,
+        read_only=read_only,
+        network=network,
+        where=where,
+        soon=soon,
+    )

@@ -30,6 +30,7 @@ class Call:
       timeout: seconds, None for no limit.
       memory_limit: bytes, of all its processes together.
       disk_limit: bytes that may lie in `folder` and in `folders`.
+      read_only: paths that it cannot write to, where the system lets that be.
       network: whether it keeps the network.
     """
 
@@ -41,6 +42,7 @@ class Call:
     memory_limit: int | None = None
     disk_limit: int | None = None
     folders: tuple[str, ...] = ()
+    read_only: tuple[str, ...] = ()
     network: bool = False
 
 

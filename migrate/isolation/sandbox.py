@@ -41,7 +41,11 @@ _KEPT_PREFIXES = (
 _DEFAULTS = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0"}
 
 # linux/sched.h
-_NEW_NETWORK, _NEW_USER = 0x40000000, 0x10000000
+_NEW_NETWORK, _NEW_USER, _NEW_MOUNTS = 0x40000000, 0x10000000, 0x00020000
+# linux/mount.h
+_READ_ONLY, _REMOUNT, _BIND, _RECURSIVE, _PRIVATE = 1, 32, 4096, 16384, 1 << 18
+# Flags of a mount that one who is not root may not take away; statvfs spells them as mount does.
+_LOCKED = os.ST_NOSUID | getattr(os, "ST_NODEV", 0) | getattr(os, "ST_NOEXEC", 0) | getattr(os, "ST_NOATIME", 0)
 
 
 def make_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -81,13 +85,14 @@ def make_command(module: str, arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-P", "-c", code, package.__name__, file, os.path.dirname(file), module, *arguments]
 
 
-def enter(*, folder: str, network: bool, memory_limit: int | None) -> None:
+def enter(*, folder: str, network: bool, memory_limit: int | None, read_only: Sequence[str] = ()) -> None:
     """Makes this process an isolated one; it must have one thread.
 
     Args:
       folder: scratch; the working directory and TMPDIR from now on.
       network: whether it keeps the network.
       memory_limit: bytes that it may allocate, None for no limit.
+      read_only: paths that it shall not write to.
     """
     os.chdir(folder)
     os.environ["TMPDIR"] = folder
@@ -100,6 +105,35 @@ def enter(*, folder: str, network: bool, memory_limit: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     if not network:
         drop_network()
+    protect_paths(read_only)
+
+
+def holds_any(path: str, folders: Sequence[str]) -> bool:
+    """Whether one of `folders` is `path` or lies in it."""
+    base = os.path.realpath(path)
+    return any((os.path.realpath(folder) + os.sep).startswith(base.rstrip(os.sep) + os.sep) for folder in folders)
+
+
+def protect_paths(paths: Sequence[str]) -> bool:
+    """Makes paths read-only for this process and its children alone; whether the system let it.
+
+    In a mount namespace of its own each is bound over itself and the copy remounted (mount_namespaces(7)).
+    """
+    present = [path for path in paths if os.path.exists(path)]
+    if sys.platform != "linux" or not present or not _unshare(_NEW_MOUNTS):
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def mount(source: str | None, target: str, flags: int) -> bool:
+        encoded = None if source is None else os.fsencode(source)
+        return bool(libc.mount(encoded, os.fsencode(target), None, ctypes.c_ulong(flags), None) == 0)
+
+    done = mount(None, "/", _RECURSIVE | _PRIVATE)
+    for path in present:
+        kept = os.statvfs(path).f_flag & _LOCKED
+        done = done and mount(path, path, _BIND | _RECURSIVE)
+        done = done and mount(None, path, _REMOUNT | _BIND | _READ_ONLY | kept)
+    return done
 
 
 def drop_network() -> bool:

@@ -117,7 +117,12 @@ def _run(call: protocol.Call, writer: int) -> None:
     # What a process printed before it died must not die with it in a buffer.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
-    sandbox.enter(folder=call.folder, network=call.network, memory_limit=call.memory_limit)
+    sandbox.enter(
+        folder=call.folder,
+        network=call.network,
+        memory_limit=call.memory_limit,
+        read_only=[path for path in call.read_only if not sandbox.holds_any(path, call.folders)],
+    )
     try:
         function, kind = find_function(call.target)
         value = records.to_json(function(records.from_json(kind, call.request)))

@@ -58,5 +58,6 @@ def run_side(side: Side | Results, limits: Limits) -> Results:
     if isinstance(side, Results):
         return side
     written = os.path.dirname(side.request.results)
-    run_job(RUNNERS[side.kind], side.request, limits=limits, folders=(written,), where=side.label)
+    model = (side.request.path,)
+    run_job(RUNNERS[side.kind], side.request, limits=limits, folders=(written,), read_only=model, where=side.label)
     return Results.load(side.request.results)
