@@ -135,11 +135,14 @@ def write_index(prefix: str, header: Header, found: Mapping[bytes, Entry]) -> No
     os.replace(f"{path}.tmp", path)
 
 
+_NAMED = 20
+
+
 def check_shards(index: Index) -> None:
     """Holds the data shards against the index, by their sizes.
 
     Raises:
-      CorruptModelError: a shard is missing or too short; all are named.
+      CorruptModelError: a shard is missing or too short; they are named, the first twenty at least.
     """
     needed: dict[int, int] = {}
     for entry in index.entries.values():
@@ -150,6 +153,10 @@ def check_shards(index: Index) -> None:
         path = index.shard_path(shard)
         if not os.path.isfile(path):
             lost.append(os.path.basename(path))
+            if len(lost) == _NAMED:
+                # A damaged header may claim billions.
+                lost.append(f"and perhaps more of {index.header.shards:,}")
+                break
         elif os.path.getsize(path) < needed.get(shard, 0):
             short.append(f"{os.path.basename(path)} ({os.path.getsize(path)} of {needed[shard]} bytes)")
     where = os.path.dirname(index.prefix)

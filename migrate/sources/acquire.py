@@ -46,6 +46,7 @@ def acquire_source(
     if found.format is Format.ARCHIVE:
         origin = origin or os.path.basename(found.path)
         found = _unpack(found, scratch, limits or archives.UnpackLimits())
+        scan.check_files(found.path)
     origin = origin or handles.read_descriptor(found.path)
     if not origin:
         return found

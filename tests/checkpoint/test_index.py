@@ -207,3 +207,11 @@ def test_shards_are_held_against_the_index(several_shards, tmp_path):
     os.remove(found.shard_path(1))
     with pytest.raises(errors.CorruptModelError, match=r"missing: copy\.data-00001-of-00003"):
         index.check_shards(found)
+
+
+def test_a_header_that_claims_billions_of_shards(tmp_path):
+    """Found by fuzzing: each of them was looked for."""
+    prefix = str(tmp_path / "variables")
+    index.write_index(prefix, entries.Header(shards=2**31 - 1), {})
+    with pytest.raises(errors.CorruptModelError, match="perhaps more of 2,147,483,647"):
+        index.check_shards(index.read_index(prefix))
