@@ -1,21 +1,26 @@
 """Migrates a folder of real models and holds the result against the last accepted one.
 
     python benchmarks/corpus.py --corpus=DIR [--accepted=benchmarks/corpus.json] [--update] [--jobs=2]
+    python benchmarks/corpus.py --corpus=DIR --levels=benchmarks/levels.json [--models=NAME,NAME]
 
 Prints one line a model and the totals. Exits with 1 when a model that passed no longer does, or when one failed,
-crashed or timed out that the accepted table does not list so. `--update` writes the table anew.
+crashed or timed out that the accepted table does not list so. `--update` writes the table anew. `--levels` compares each
+migrated model with its original at the level "trajectory" instead, and writes what each level could compare, or why not.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
+from typing import Any
 
 from absl import app, flags
 
 import migrate
 from migrate.outcome import Outcome
+from migrate.zoo import discovery as zoo
 
 _CORPUS = flags.DEFINE_string("corpus", None, "Folder with the models.", required=True)
 _ACCEPTED = flags.DEFINE_string(
@@ -25,6 +30,10 @@ _UPDATE = flags.DEFINE_bool("update", False, "Write the table instead of checkin
 _JOBS = flags.DEFINE_integer("jobs", 2, "Models at a time.")
 _DEST = flags.DEFINE_string("dest", "", "Keep the migrated models there (default: a temporary folder).")
 
+_LEVELS = flags.DEFINE_string("levels", "", "JSON file for the verdict of each level and what stood in the way.")
+_MODELS = flags.DEFINE_list("models", [], "With --levels: only these models.")
+
+_DEEP = ("gradients", "trajectory")
 _BAD = ("failed", "crashed", "timed_out", "regressed")
 
 
@@ -60,7 +69,53 @@ def look_again(root: str, names: list[str]) -> dict[str, dict[str, str]]:
         }
 
 
+def compare_levels(root: str, names: list[str]) -> dict[str, dict[str, Any]]:
+    """Verdict of each level, values compared at it, and the reasons of what was not, for models that can be migrated."""
+    found = {}
+    options = migrate.CompareOptions(
+        level="trajectory", batch_sizes=(1, 3), steps=2, limits=migrate.Limits(timeout=1800)
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, name in enumerate(names):
+            source, dest = os.path.join(root, name), os.path.join(scratch, str(number))
+            outcome = migrate.migrate_model(source, dest, migrate.MigrateOptions(verify="none"))
+            if outcome.status.value != "migrated":
+                continue
+            try:
+                verification = migrate.compare_models(source, dest, options)
+            except migrate.MigrateError as error:
+                found[name] = {"levels": {}, "reasons": [str(error).replace(source, "<model>")[:300]]}
+                continue
+            finally:
+                shutil.rmtree(dest, ignore_errors=True)
+            reasons = [line for item in verification.coverage for line in item.missed if item.level in _DEEP]
+            reasons += [line for line in verification.not_compared if "gradients" in line or "trajectory" in line]
+            found[name] = {
+                "levels": {level: verdict.value for level, verdict in verification.levels.items()},
+                "reasons": [line.replace(source, "<model>")[:300] for line in dict.fromkeys(reasons)][:6],
+            }
+            print(f"{name}: {found[name]['levels']} {found[name]['reasons'][:2]}", flush=True)
+    return found
+
+
+def print_shares(found: dict[str, dict[str, Any]]) -> None:
+    for level in _DEEP:
+        verdicts = [row["levels"].get(level, "NOTHING_COMPARED") for row in found.values()]
+        counts = {verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))}
+        compared = len(verdicts) - counts.get("NOTHING_COMPARED", 0)
+        print(f"{level}: {compared} of {len(verdicts)} can be compared; {counts}")
+
+
 def main(_: list[str]) -> int:
+    if _LEVELS.value:
+        root = os.path.abspath(_CORPUS.value)
+        names = _MODELS.value or sorted(os.path.relpath(entry.path, root) for entry in zoo.discover_models(root))
+        found = compare_levels(root, names)
+        with open(_LEVELS.value, "w", encoding="utf-8") as file:
+            json.dump(found, file, indent=1, sort_keys=True)
+            file.write("\n")
+        print_shares(found)
+        return 0
     with tempfile.TemporaryDirectory() as scratch:
         dest = _DEST.value or os.path.join(scratch, "out")
         options = migrate.ZooOptions(jobs=_JOBS.value, migrate=migrate.MigrateOptions(overwrite=True))

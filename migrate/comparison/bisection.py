@@ -5,17 +5,27 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from migrate import arrays, errors, isolation
 from migrate.comparison.sides import BASELINE_CALLS, CANDIDATE_CALLS, Subject
+from migrate.inputs.calls import load_calls
 from migrate.options import CompareOptions
 from migrate.verdict import INFERENCE, OutputDiff, Verification
+from migrate.verify.judging.judgement import UPDATE
 from migrate.verify.judging.values import compare_values
 from migrate.verify.runners import request
+from migrate.verify.runners.side import SERVING
 
 _VALUES, _LISTING = "intermediates.npz", "intermediates.json"
 _MOST = 24
+_MOST_BESIDE = 4
+# Key of the signature that `runners.functional` saves.
+_CALL = "call"
+_ABSENT = "(none)"
 # Their results are those of a body.
 _BODIES = ("Exit", "RefExit", "While", "StatelessWhile", "If", "StatelessIf", "Merge")
 
@@ -28,11 +38,13 @@ class Intermediates:
       nodes: (name, op), inputs first.
       values: by node name.
       needed: output key -> the nodes it needs; empty where that is not known.
+      about: op, attributes and constant inputs by node name (`graph.describing`).
     """
 
     nodes: tuple[tuple[str, str], ...]
     values: dict[str, Any]
     needed: dict[str, list[str]]
+    about: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
 
 
 def bisect_outputs(
@@ -41,28 +53,45 @@ def bisect_outputs(
     names: tuple[request.Names, request.Names],
     options: CompareOptions,
     work: str,
+    update_call: str = "",
 ) -> tuple[dict[str, Any], ...]:
     """One finding for each output that differs, of the first call in which it does: {"where", "output", "node",
-    "op", "message", "compared", "max_absolute"}; "node" is "" where nothing could be found, and the message says why.
-    `names`: of both sides, as the plan has them.
+    "op", "message", "compared", "max_absolute", "differences": [[attribute or input, baseline, candidate]]}; "node" is
+    "" where nothing could be found, and the message says why.
+
+    Models are looked into as they are; calls in training mode, and loops of TF1, as functions (`runners.functional`).
+    `names`: of both sides, as the plan has them; `update_call`: id of the call after which variables were read.
     """
     found = []
-    runs: dict[str, tuple[Intermediates, Intermediates] | str] = {}
-    for diff in _choose_diffs(verification):
-        if diff.where not in runs:
-            runs[diff.where] = _run_both(diff.where, subjects, names, options, work, len(runs))
-        run = runs[diff.where]
-        if isinstance(run, str):
-            found.append(_describe(diff, "", "", run, 0, None))
-        else:
-            found.append(find_departure(diff, *run, options))
+    runs: dict[tuple[str, bool], tuple[Intermediates, Intermediates] | str] = {}
+
+    def look(diff: OutputDiff, as_functions: bool) -> dict[str, Any]:
+        call = update_call if diff.where == UPDATE else diff.where
+        place = call, as_functions
+        if place not in runs:
+            training = as_functions and call == update_call
+            runs[place] = _run_both(
+                call, subjects, names, options, work, f"{len(runs)}", as_functions=as_functions, training=training
+            )
+        run = runs[place]
+        return _describe(diff, "", "", run, 0, None) if isinstance(run, str) else find_departure(diff, *run, options)
+
+    for diff in _choose_diffs(verification, update_call):
+        item = look(diff, diff.where == UPDATE)
+        # A loop of TF1, or a call that no SignatureDef makes: its inside shows when both are functions.
+        if diff.where != UPDATE and (item["op"] in _BODIES or not item["node"]):
+            again = look(diff, True)
+            item = again if again["node"] and again["op"] not in _BODIES else item
+        found.append(item)
     return tuple(found)
 
 
-def _choose_diffs(verification: Verification) -> list[OutputDiff]:
+def _choose_diffs(verification: Verification, update_call: str) -> list[OutputDiff]:
     chosen: dict[tuple[str, str], OutputDiff] = {}
     for diff in verification.diffs:
-        if not diff.equal and diff.level == INFERENCE and not diff.random:
+        if diff.equal or diff.random:
+            continue
+        if diff.level == INFERENCE or (diff.where == UPDATE and update_call):
             chosen.setdefault((diff.where.rpartition("/")[0], diff.output), diff)
     return list(chosen.values())[:_MOST]
 
@@ -73,7 +102,10 @@ def _run_both(
     names: tuple[request.Names, request.Names],
     options: CompareOptions,
     work: str,
-    number: int,
+    number: str,
+    *,
+    as_functions: bool,
+    training: bool,
 ) -> tuple[Intermediates, Intermediates] | str:
     sides = []
     folders = ((BASELINE_CALLS, "baseline"), (CANDIDATE_CALLS, "candidate"))
@@ -90,13 +122,28 @@ def _run_both(
             names=own,
             read=subject.read,
         )
-        wish = request.InsideRequest(subject=looked_into, results=folder)
         try:
+            if as_functions:
+                looked_into = _convert(looked_into, f"{folder}_functions", training, options, f"{name} {subject.path}")
+            wish = request.InsideRequest(subject=looked_into, results=folder)
             isolation.run_job(request.INSIDE, wish, limits=options.limits, where=f"{name} {subject.path}")
         except (isolation.JobError, errors.MigrateError) as error:
             return f"{call}: the inside of the {name} cannot be seen: {str(error).splitlines()[0][:300]}"
         sides.append(_load(folder))
     return sides[0], sides[1]
+
+
+def _convert(
+    subject: request.Subject, folder: str, training: bool, options: CompareOptions, where: str
+) -> request.Subject:
+    """The call as a model of its own, whose inputs have other names."""
+    wish = request.FunctionsRequest(subject=subject, folder=folder, training=training)
+    isolation.run_job(request.FUNCTIONS, wish, limits=options.limits, folders=(os.path.dirname(folder),), where=where)
+    call = next(call for call in load_calls(subject.calls) if call.id == subject.call)
+    names = request.Names(
+        signature=_CALL, inputs={key: f"input_{position}" for position, key in enumerate(call.inputs)}
+    )
+    return dataclasses.replace(subject, path=folder, kind=SERVING, names=names)
 
 
 def _load(folder: str) -> Intermediates:
@@ -106,6 +153,7 @@ def _load(folder: str) -> Intermediates:
         nodes=tuple((node["node"], node["op"]) for node in listing["nodes"]),
         values=arrays.load_arrays(os.path.join(folder, _VALUES)),
         needed=listing["needed"],
+        about=listing["about"],
     )
 
 
@@ -131,10 +179,13 @@ def find_departure(
         )
         if not found.equal:
             body = ", in its body, which cannot be looked into on both sides" if op in _BODIES else ""
+            reason = _explain_branch(baseline.values[name], candidate.values[name]) or found.message
+            differences = list_differences(baseline.about.get(name, {}), candidate.about.get(name, {}))
+            beside = "".join(f"; {what} {old} -> {new}" for what, old, new in differences[:_MOST_BESIDE])
             message = (
-                f"{place} departs at {op} {name!r}{body}: {found.message} ({compared - 1} tensors before it agree)"
+                f"{place} departs at {op} {name!r}{body}: {reason} ({compared - 1} tensors before it agree){beside}"
             )
-            return _describe(diff, name, op, message, compared, found.max_absolute)
+            return _describe(diff, name, op, message, compared, found.max_absolute, differences)
         last = f"{op} {name!r}"
     if not compared:
         message = f"{place}: no tensor inside the two models has the same name"
@@ -143,8 +194,33 @@ def find_departure(
     return _describe(diff, "", "", message, compared, None)
 
 
+def list_differences(baseline: Mapping[str, str], candidate: Mapping[str, str]) -> list[list[str]]:
+    """[what, baseline, candidate] of each entry in which two descriptions of a node differ."""
+    both = dict.fromkeys((*baseline, *candidate)) if baseline and candidate else {}
+    rows = [[name, baseline.get(name, _ABSENT), candidate.get(name, _ABSENT)] for name in both]
+    return [row for row in rows if row[1] != row[2]]
+
+
+def _explain_branch(baseline: Any, candidate: Any) -> str:
+    """A branch that is not taken gives a zero without shape for each of its nodes (`graph.exposure`)."""
+    idle = [_is_idle(value) for value in (baseline, candidate)]
+    if idle[0] == idle[1] or np.ndim(baseline) == np.ndim(candidate):
+        return ""
+    return f"the candidate took the other branch: only the {'candidate' if idle[0] else 'baseline'} runs it"
+
+
+def _is_idle(value: Any) -> bool:
+    return np.ndim(value) == 0 and not np.asarray(value).item()
+
+
 def _describe(
-    diff: OutputDiff, node: str, op: str, message: str, compared: int, largest: float | None
+    diff: OutputDiff,
+    node: str,
+    op: str,
+    message: str,
+    compared: int,
+    largest: float | None,
+    differences: list[list[str]] | None = None,
 ) -> dict[str, Any]:
     return {
         "where": diff.where,
@@ -154,4 +230,5 @@ def _describe(
         "message": message,
         "compared": compared,
         "max_absolute": largest,
+        "differences": differences or [],
     }

@@ -74,7 +74,7 @@ def compare_models(
         pair = _make_pair(subjects, plan, options, work)
         verification, answers = _judge(pair, plan, options)
         if options.bisect and any(not diff.equal for diff in verification.diffs):
-            found = bisection.bisect_outputs(verification, subjects, plan.names, options, work)
+            found = bisection.bisect_outputs(verification, subjects, plan.names, options, work, plan.update_call)
             verification = dataclasses.replace(verification, bisection=found)
         if options.benchmark:
             answered = {call for _, call in answers[0].outputs} & {call for _, call in answers[1].outputs}

@@ -10,7 +10,7 @@ import migrate
 
 from .test_models import MODEL, rewrite
 
-v1 = tf.compat.v1
+v1, raw = tf.compat.v1, tf.raw_ops
 RNG = np.random.default_rng(11)
 KERNEL = RNG.normal(size=(4, 4)).astype(np.float32)
 FILTER = RNG.normal(size=(3, 3, 1, 2)).astype(np.float32)
@@ -191,29 +191,128 @@ def test_changed_weight_of_a_migrated_module(tmp_path):
         assert item["node"] == "block0/conv/Conv2D/ReadVariableOp", item["message"]
 
 
-@pytest.mark.parametrize("inside", ["branch", "loop"])
+def save_legacy(folder, build, **changes):
+    """A TF1 SavedModel with loops and branches as TF1 made them."""
+    with tf.Graph().as_default(), v1.Session() as session:
+        enabled = v1.control_flow_v2_enabled()
+        v1.disable_control_flow_v2()
+        x, y = build(**changes)
+        if enabled:
+            v1.enable_control_flow_v2()
+        v1.saved_model.simple_save(session, str(folder), {"x": x}, {"y": y})
+    return folder
+
+
+@pytest.mark.parametrize("inside", ["branch", "loop", "later iteration"])
 def test_control_flow_of_tf1(tmp_path, inside):
-    """A branch of TF1 is looked into; of a loop it is said that what differs lies in it."""
+    """A branch of TF1 is looked into, and a loop of it: the op, and in which iteration."""
 
     def build(bad):
         x = v1.placeholder(tf.float32, [None, 4], name="x")
         if inside == "branch":
             y = tf.cond(tf.rank(x) > 1, lambda: tf.add(tf.abs(x), 2.0 if bad else 1.0, name="planted"), lambda: x)
+        elif inside == "loop":
+
+            def body(i, value):
+                return i + 1, tf.tanh(tf.multiply(value, 2.0 if bad else 1.5, name="planted"))
+
+            y = tf.while_loop(lambda i, _: i < 3, body, (0, x))[1]
         else:
-            y = tf.while_loop(lambda i, _: i < 3, lambda i, v: (i + 1, v * (2.0 if bad else 1.5)), (0, x))[1]
+
+            def step(i, value):
+                factor = (tf.add if bad else tf.multiply)(i, i, name="planted")  # 0 and 0, then 2 and 1
+                return i + 1, value / 2 + tf.cast(factor, tf.float32)
+
+            y = tf.while_loop(lambda i, _: i < 3, step, (0, x))[1]
         return x, tf.negative(y, name="after")
 
-    for name, bad in (("old", False), ("new", True)):
-        with tf.Graph().as_default(), v1.Session() as session:
-            enabled = v1.control_flow_v2_enabled()
-            v1.disable_control_flow_v2()
-            x, y = build(bad)
-            if enabled:
-                v1.enable_control_flow_v2()
-            v1.saved_model.simple_save(session, str(tmp_path / name), {"x": x}, {"y": y})
-    options = migrate.CompareOptions(bisect=True, batch_sizes=(1,))
+    old, new = (save_legacy(tmp_path / name, build, bad=bad) for name, bad in (("old", False), ("new", True)))
+    (item,) = migrate.compare_models(old, new, migrate.CompareOptions(bisect=True, batch_sizes=(1,))).bisection
+    suffix = {"branch": "", "loop": " (iteration 1)", "later iteration": " (iteration 2)"}[inside]
+    assert item["node"].endswith((f"planted{suffix}", f"planted/y{suffix}")), item["message"]
+
+
+def test_attributes_and_constants_stand_side_by_side(tmp_path):
+    def build(epsilon, offset):
+        x = v1.placeholder(tf.float32, [None, 4, 4, 2], name="x")
+        ones = tf.constant([1.0, 2.0], name="ones")
+        normal = raw.FusedBatchNormV3(
+            x=x, scale=ones, offset=ones, mean=ones, variance=ones, epsilon=epsilon, is_training=False, name="normal"
+        )
+        return x, tf.add(normal[0], offset, name="shifted")
+
+    old = save_legacy(tmp_path / "old", build, epsilon=1e-3, offset=1.0)
+    options = migrate.CompareOptions(bisect=True, batch_sizes=(2,))
+    new = save_legacy(tmp_path / "epsilon", build, epsilon=1e-5, offset=1.0)
+    (item,) = migrate.compare_models(old, new, options).bisection
+    assert item["node"] == "normal" and item["differences"] == [["epsilon", "0.001", "1e-05"]]
+    assert "epsilon 0.001 -> 1e-05" in item["message"]
+    new = save_legacy(tmp_path / "offset", build, epsilon=1e-3, offset=1.5)
+    (item,) = migrate.compare_models(old, new, options).bisection
+    assert item["node"] == "shifted/y" and ["value", "[1.0]", "[1.5]"] in item["differences"], item
+
+
+def test_the_other_branch_is_called_so(tmp_path):
+    def build(swapped):
+        def branches(x):
+            return (lambda: tf.abs(x, name="then/planted")), (lambda: tf.square(x, name="else/planted"))
+
+        @tf.function(input_signature=[VECTORS], autograph=False)
+        def call(x):
+            then, otherwise = branches(x)
+            # The predicate stays; what it chooses between changes places.
+            taken = tf.cond(tf.rank(x) > 1, *((otherwise, then) if swapped else (then, otherwise)))
+            return {"y": tf.negative(taken, name="after")}
+
+        return call
+
+    for name, swapped in (("old", False), ("new", True)):
+        module = tf.Module()
+        module.call = build(swapped)
+        tf.saved_model.save(module, str(tmp_path / name), signatures={"f": module.call})
+    options = migrate.CompareOptions(bisect=True, batch_sizes=(2,))
     (item,) = migrate.compare_models(tmp_path / "old", tmp_path / "new", options).bisection
-    if inside == "branch":
-        assert item["node"].endswith(("planted", "planted/y")), item["message"]
-    else:
-        assert item["op"] == "Exit" and "in its body, which cannot be looked into" in item["message"]
+    assert item["node"].endswith("planted") and "took the other branch" in item["message"], item["message"]
+
+
+def save_learner(folder, *, training=2.0, decay=0.9):
+    """`training=True` scales and keeps a moving mean; a fault shows in training mode only."""
+
+    class Learner(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.mean = tf.Variable(tf.zeros([4]), trainable=False, name="mean")
+
+        @tf.function(autograph=False)
+        def __call__(self, x, training=False):
+            hidden = tf.tanh(x, name="hidden")
+            if not training:
+                return {"y": hidden - self.mean}
+            average = tf.reduce_mean(hidden, 0, name="average")
+            step = tf.multiply(average - self.mean, 1 - learner_decay, name="step")
+            self.mean.assign_add(step)
+            return {"y": tf.multiply(hidden, learner_scale, name="scaled")}
+
+    learner_scale, learner_decay = training, decay
+    learner = Learner()
+    for flag in (False, True):
+        learner.__call__.get_concrete_function(VECTORS, training=flag)
+    serve = tf.function(lambda x: learner(x), input_signature=[VECTORS], autograph=False)
+    exported = tf.train.Checkpoint()
+    exported.__call__, exported.variables = learner.__call__, [learner.mean]
+    tf.saved_model.save(exported, str(folder), signatures={"serving_default": serve})
+    return folder
+
+
+FAULTS_OF_TRAINING = {"scaled": ({"training": 3.0}, "/y"), "step": ({"decay": 0.8}, "update/")}
+
+
+@pytest.mark.parametrize("node", FAULTS_OF_TRAINING)
+def test_fault_in_training_mode(tmp_path, node):
+    """The op of a training output, and of an update."""
+    changes, place = FAULTS_OF_TRAINING[node]
+    old, new = save_learner(tmp_path / "old"), save_learner(tmp_path / "new", **changes)
+    options = migrate.CompareOptions(level="training", bisect=True, batch_sizes=(2,))
+    found = migrate.compare_models(old, new, options).bisection
+    (item,) = [item for item in found if place in f"{item['where']}/{item['output']}"]
+    assert item["node"].endswith((node, f"{node}/y", f"{node}/Mul")), item["message"]

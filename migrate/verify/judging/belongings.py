@@ -132,9 +132,10 @@ def compare_pieces(baseline: Results, candidate: Results, *, trainable: bool) ->
       baseline, candidate: what both sides say.
       trainable: whether what trains is to be the same.
     """
-    by_place = {(tuple(entry["tags"]), entry["signature"]): entry for entry in baseline.pieces}
+    # A TF1 session says what each signature uses, a migrated model what its pieces hold: one is held against the other.
+    by_place = {(tuple(entry["tags"]), entry["signature"]): entry for entry in baseline.pieces if "tags" in entry}
     diffs = []
-    for piece in candidate.pieces:
+    for piece in (entry for entry in candidate.pieces if by_place and "attribute" in entry):
         places = [by_place.get((tuple(mode["tags"]), piece["signature"])) for mode in piece["modes"]]
         known = [entry for entry in places if entry is not None]
         if not piece["attribute"] or len(known) < len(places):
@@ -153,10 +154,10 @@ def compare_pieces(baseline: Results, candidate: Results, *, trainable: bool) ->
 
 def compare_root(baseline: Results, candidate: Results) -> list[OutputDiff]:
     """The root lists every variable that some signature uses."""
-    root = next((piece for piece in candidate.pieces if not piece["attribute"]), None)
+    root = next((piece for piece in candidate.pieces if piece.get("attribute") == ""), None)
     if root is None or not baseline.pieces:
         return []
-    used = {name for entry in baseline.pieces for name in (*entry["variables"], *entry["updated"])}
+    used = {name for entry in baseline.pieces for name in (*entry["variables"], *entry.get("updated", ()))}
     lost = used - set(root["variables"])
     return [_compare_names("the root", "variables", used, [*used - lost])]
 

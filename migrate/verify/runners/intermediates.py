@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import tensorflow as tf
 
 from migrate import arrays
-from migrate.graph import exposure, observable
+from migrate.graph import describing, exposure, observable
 from migrate.graph import index as graph_index
 from migrate.inputs import calls as call_files
 from migrate.options import ReadOptions
@@ -31,6 +32,8 @@ from migrate.write import provenance
 VALUES, LISTING = "intermediates.npz", "intermediates.json"
 _NO_VALUE = exposure.NO_VALUE
 _BRANCH_SECONDS = 20.0
+# What is added to a node's name: the iteration of a loop, or which of its outputs.
+_PLACE = re.compile(r" \(iteration \d+\)$|:\d+$")
 
 
 def run(request: InsideRequest) -> None:
@@ -48,14 +51,17 @@ def run(request: InsideRequest) -> None:
         inputs = {names.inputs.get(key, key): value for key, value in call.inputs.items()}
         call = dataclasses.replace(call, signature=names.signature, inputs=inputs)
     if subject.kind == SESSION:
-        listing, values, needed = _run_session(subject.path, subject.read.of_original, call)
+        listing, values, needed, graph_def = _run_session(subject.path, subject.read.of_original, call)
     else:
         listing, values = _run_functions(subject.path, subject.kind, request.results, call)
-        needed = {}
+        needed, graph_def = {}, protos.parse_saved_model(subject.path).meta_graphs[0].graph_def
+    described = describing.describe_nodes(graph_def)
+    bare = {node["node"]: _PLACE.sub("", node["node"]) for node in listing}
+    about = {name: described[base] for name, base in bare.items() if base in described}
     os.makedirs(request.results, exist_ok=True)
     arrays.save_arrays(os.path.join(request.results, VALUES), values)
     with open(os.path.join(request.results, LISTING), "w", encoding="utf-8") as file:
-        json.dump({"nodes": listing, "needed": needed}, file)
+        json.dump({"nodes": listing, "needed": needed, "about": about}, file)
 
 
 # --- TF1 graphs ------------------------------------------------------------------------------------------
@@ -63,7 +69,7 @@ def run(request: InsideRequest) -> None:
 
 def _run_session(
     path: str, read: ReadOptions, call: call_files.Call
-) -> tuple[list[dict[str, str]], dict[str, Any], dict[str, list[str]]]:
+) -> tuple[list[dict[str, str]], dict[str, Any], dict[str, list[str]], Any]:
     model = read_model(path, read)
     variant = next(variant for variant in model.variants if variant.tags == call.tags)
     signature = variant.signatures[call.signature]
@@ -82,7 +88,7 @@ def _run_session(
         values = _fetch(loaded, index, order, observable.find_hidden(index, order, ends=()), feeds)
     loaded.close()
     values = {name: values[name] for name in order if name in values}
-    return [{"node": name, "op": index.nodes[name].op} for name in values], values, needed
+    return [{"node": name, "op": index.nodes[name].op} for name in values], values, needed, index.graph_def
 
 
 def _fetch(

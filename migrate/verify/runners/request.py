@@ -128,6 +128,15 @@ class InsideRequest:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionsRequest:
+    """One call as a SavedModel of its own, written as `folder`; `training`: in training mode, whatever its tags."""
+
+    subject: Subject
+    folder: str
+    training: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TimingRequest:
     """One round of a benchmark: the call is made `warmups` times, then timed `repeats` times."""
 
@@ -162,5 +171,6 @@ class Description:
 
 
 INSIDE = Job("migrate.verify.runners.intermediates:run", InsideRequest, type(None))
+FUNCTIONS = Job("migrate.verify.runners.functional:run", FunctionsRequest, type(None))
 TIMING = Job("migrate.verify.runners.timing:run", TimingRequest, Timing)
 DESCRIBE = Job("migrate.verify.runners.serving:describe", DescribeRequest, Description)

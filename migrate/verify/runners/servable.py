@@ -87,6 +87,11 @@ class LoadedSavedModel(Servable):
         self.training_signature = main if main and self._find_training(main) else ""
         self.plain_signature = main if self._structure is not None else ""
 
+    @property
+    def object(self) -> Any:
+        """What `tf.saved_model.load` gave."""
+        return self._loaded
+
     def convert(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         specs = self._specs(signature)
         return {key: to_tensor(value, {"dtype": specs[_spell(key, specs)].dtype}) for key, value in inputs.items()}
