@@ -4,8 +4,8 @@
     python benchmarks/corpus.py --corpus=DIR --levels=benchmarks/levels.json [--models=NAME,NAME]
 
 Prints one line a model and the totals. Exits with 1 when a model that passed no longer does, or when one failed,
-crashed or timed out that the accepted table does not list so. `--update` writes the table anew. `--levels` compares each
-migrated model with its original at the level "trajectory" instead, and writes what each level could compare, or why not.
+crashed or timed out that the accepted table does not list so. `--update` writes the table anew. `--levels` compares
+each migrated model with its original at the level "trajectory" instead: what each level could compare, or why not.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def look_again(root: str, names: list[str]) -> dict[str, dict[str, str]]:
 
 
 def compare_levels(root: str, names: list[str]) -> dict[str, dict[str, Any]]:
-    """Verdict of each level, values compared at it, and the reasons of what was not, for models that can be migrated."""
+    """Verdict of each level, and the reasons of what was not compared, for each model that can be migrated."""
     found = {}
     options = migrate.CompareOptions(
         level="trajectory", batch_sizes=(1, 3), steps=2, limits=migrate.Limits(timeout=1800)
