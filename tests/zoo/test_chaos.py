@@ -1,0 +1,132 @@
+"""A zoo with faults, killed at random moments and resumed: the result is that of a run that nobody disturbed."""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from migrate import publishing
+from tests.zoo.faulty import make_zoo
+
+# What differs between two runs of anything.
+_MEASURED = ("seconds", "peak_rss_bytes", "log")
+
+
+def _run(source, dest, temp, *flags):
+    command = [
+        sys.executable, "-m", "migrate.cli.zoo", f"--source={source}", f"--dest={dest}", "--verify=none", "--jobs=2",
+        "--timeout=60", *flags,
+    ]  # fmt: skip
+    environment = {**os.environ, "TMPDIR": str(temp)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def _load(dest):
+    report = json.loads((dest / "_migration" / "report.json").read_text(encoding="utf-8"))
+    for model in report["models"]:
+        for name in _MEASURED:
+            del model[name]
+    return json.loads(json.dumps(report).replace(str(dest), "DEST"))
+
+
+def _find_processes(temp):
+    """All processes of a run know its folder for temporary files."""
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if f"TMPDIR={temp}".encode() in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def _kill_somebody(process, temp, chance):
+    """The driver, or the server, a watcher, a child: whoever is there. Whether the driver was."""
+    others = [pid for pid in _find_processes(temp) if pid != process.pid]
+    victim = process.pid if not others or chance.random() < 0.5 else chance.choice(others)
+    try:
+        os.kill(victim, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return victim == process.pid
+
+
+def _await_none(temp, seconds=30):
+    deadline = time.monotonic() + seconds
+    while found := _find_processes(temp):
+        assert time.monotonic() < deadline, f"still running: {found}"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("models", "kills"),
+    [pytest.param(5, 3, id="few"), pytest.param(290, 100, id="many", marks=pytest.mark.slow)],
+)
+def test_killed_at_random_moments(tmp_path, models, kills):
+    source, calm, wild = tmp_path / "zoo", tmp_path / "calm", tmp_path / "wild"
+    expected = make_zoo(source, models)
+    temp = tmp_path / "temp"
+    temp.mkdir()
+    process = _run(source, calm, temp)
+    process.communicate(timeout=3600)
+    assert process.returncode == 1  # some are not well
+    undisturbed = _load(calm)
+    statuses = {os.path.relpath(m["source"], source): m["status"] for m in undisturbed["models"]}
+    assert statuses.keys() == expected.keys()
+    assert all(statuses[name] in allowed for name, allowed in expected.items()), statuses
+    chance = random.Random(models)
+    published = {}
+    killed = 0
+    while killed < kills:
+        process = _run(source, wild, temp, "--resume")
+        while process.poll() is None and killed < kills:
+            time.sleep(chance.uniform(0.1, 3.0 if models > 100 else 4.0))
+            if process.poll() is None:
+                killed += 1
+                if _kill_somebody(process, temp, chance):
+                    break
+        _, printed = process.communicate(timeout=3600)
+        _await_none(temp)
+        assert process.returncode in (0, 1, -signal.SIGKILL), printed
+        _check_published(wild, published)
+        if process.returncode in (0, 1):
+            killed += 1  # it was faster than we
+    process = _run(source, wild, temp, "--resume")
+    process.communicate(timeout=3600)
+    _await_none(temp)
+    assert _load(wild) == undisturbed
+    _check_published(wild, published)
+    assert os.listdir(temp) == []
+    assert [str(path) for path in wild.rglob(".*")] == [] and list(wild.rglob("*.partial")) == []
+    assert {p.relative_to(wild) for p in wild.rglob("*") if p.is_dir() and "_migration" not in p.parts} == {
+        p.relative_to(calm) for p in calm.rglob("*") if p.is_dir() and "_migration" not in p.parts
+    }
+
+
+def _check_published(dest, published):
+    """What stands is whole, and what stood at the last look still stands: nothing was migrated twice."""
+    for path in dest.rglob("assets.extra/migration.json") if dest.exists() else ():
+        model = path.parents[1]
+        if any(part.endswith(".partial") for part in model.parts):
+            continue
+        assert (model / "saved_model.pb").exists() and json.loads(path.read_text(encoding="utf-8"))[
+            "verification"
+        ] is None
+        inode = published.setdefault(str(model.relative_to(dest)), model.stat().st_ino)
+        assert inode == model.stat().st_ino, f"{model} was published twice"
+
+
+def test_abandoned_folders_are_recognised(tmp_path):
+    """A staging folder that is empty was killed before its owner's mark; one that another process holds is in use."""
+    (tmp_path / ".a.x.partial").mkdir()
+    (tmp_path / ".b.x.partial").mkdir()
+    (tmp_path / ".b.x.partial" / "model").mkdir()
+    publishing.remove_stale_staging(str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [".b.x.partial"]
