@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,6 +67,9 @@ class ReadOptions:
         "INPUT_LAYER:OUTPUT_LAYER" of a Keras model.
       signature_map: "old=new" renames signatures.
       xai: add the signatures that explainers ask for.
+      keras_backend: of a file of Keras 1, which does not say: "theano" turned kernels round; "" takes TensorFlow.
+      import_paths: folders in which the modules of `custom_objects` and `builder` are looked for; the work is done in
+        other processes, which do not stand where the caller does.
     """
 
     signature: str = ""
@@ -81,14 +85,25 @@ class ReadOptions:
     pieces: tuple[str, ...] = ()
     signature_map: tuple[str, ...] = ()
     xai: bool = False
+    keras_backend: str = ""
+    import_paths: tuple[str, ...] = ()
+
+    @property
+    def placed(self) -> ReadOptions:
+        """With the caller's own folder and import path, where modules are named."""
+        if self.import_paths or not (self.custom_objects or self.builder):
+            return self
+        return dataclasses.replace(self, import_paths=(os.getcwd(), *filter(None, sys.path)))
 
     @property
     def of_original(self) -> ReadOptions:
         """For whoever runs the original: nothing that changes what is run."""
         return dataclasses.replace(self, thaw=False)
 
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+    def describe(self) -> dict[str, Any]:
+        """For a record, which holds no path of a machine."""
+        files = {name: os.path.basename(getattr(self, name)) for name in ("checkpoint", "architecture")}
+        return dataclasses.asdict(dataclasses.replace(self, import_paths=(), **files))
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ReadOptions:
@@ -171,7 +186,7 @@ class MigrateOptions:
     @property
     def reading(self) -> ReadOptions:
         """`read` with the signature that `rebuild` describes: one flag says both."""
-        return dataclasses.replace(self.read, signature=self.read.signature or self.rebuild.signature)
+        return dataclasses.replace(self.read, signature=self.read.signature or self.rebuild.signature).placed
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "op_library", find_libraries(self.op_library))

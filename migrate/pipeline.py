@@ -343,7 +343,7 @@ def build(request: BuildRequest) -> Built:
     record = provenance.describe_migration(
         model, rebuilt, request.rebuild, digest, tf.__version__, findings, written.oldest
     )
-    record["options"]["read"] = request.read.to_json()
+    record["options"]["read"] = request.read.describe()
     record["options"]["allow_unsafe_ops"] = list(request.allow_unsafe_ops)
     record["options"]["op_library"] = [os.path.basename(path) for path in request.op_library]
     provenance.write_record(request.staged, record)

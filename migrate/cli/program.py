@@ -106,6 +106,7 @@ def define_reading_flags(prefix: str = "") -> None:
     flags.DEFINE_multi_string("custom_objects", [], "module:name of a layer, loss or function of a Keras model.")
     flags.DEFINE_string("builder", "", "module:function that makes the Keras model whose weights the source holds.")
     flags.DEFINE_string("architecture", "", "File with the Keras model's config whose weights the source holds.")
+    flags.DEFINE_enum("keras_backend", "", ["", "tensorflow", "theano"], "Which backend wrote a file of Keras 1.")
     flags.DEFINE_bool("allow_lambda", False, "Load Lambda layers, which runs code that the file holds.")
 
 
@@ -125,6 +126,7 @@ def parse_reading_flags(prefix: str = "") -> ReadOptions:
         builder=values.builder,
         architecture=os.path.abspath(values.architecture) if values.architecture else "",
         allow_lambda=values.allow_lambda,
+        keras_backend=values.keras_backend,
     )
 
 

@@ -78,7 +78,7 @@ def find_subject(path: str | os.PathLike[str], scratch: str, timeout: float | No
 def tell_readers(subjects: tuple[Subject, Subject], given: ReadOptions) -> tuple[Subject, Subject]:
     """The subjects with what their readers are told: what the user gives, else what a migrated side's record says its
     own source was read with, so that both mean the same tensors."""
-    told = given
+    told = given.placed
     records = [provenance.read_record(s.path) for s in subjects if s.kind == MIGRATED] if given == ReadOptions() else []
     for record in filter(None, records):
         told = ReadOptions.from_json(record["options"].get("read", {}))

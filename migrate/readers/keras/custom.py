@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -33,6 +34,11 @@ def import_object(spec: str, flag: str) -> Any:
     return found
 
 
+def add_import_paths(paths: Iterable[str]) -> None:
+    """Makes modules of the user's found: layers import more of them when they are called."""
+    sys.path.extend(path for path in paths if path not in sys.path)
+
+
 def import_objects(specs: Iterable[str]) -> dict[str, Any]:
     """Objects by the name under which configs know them: the last part of each spec; a dict gives all its entries.
 
@@ -40,7 +46,7 @@ def import_objects(specs: Iterable[str]) -> dict[str, Any]:
       UsageError: one cannot be imported.
     """
     found: dict[str, Any] = {}
-    for spec in specs:
+    for spec in (part.strip() for text in specs for part in text.split(",")):
         value = import_object(spec, _FLAG)
         found |= dict(value) if isinstance(value, dict) else {spec.rpartition(":")[2].rpartition(".")[2]: value}
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from migrate import errors
 from migrate.model import Finding, Severity
 from migrate.options import ReadOptions
-from migrate.readers.keras import custom, hdf5, lambdas, naming
+from migrate.readers.keras import custom, hdf5, lambdas, naming, stored_weights, upgrade
 
 _HDF5_MAGIC = b"\x89HDF"
 _HINT = "give layers and functions of your own with --custom_objects=module:name"
@@ -58,13 +57,15 @@ def load_keras(path: str, options: ReadOptions) -> LoadedKeras:
     """
     with open(path, "rb") as file:
         is_hdf5 = file.read(4) == _HDF5_MAGIC
+    custom.add_import_paths(options.import_paths)
     objects = custom.import_objects(options.custom_objects)
-    with tempfile.TemporaryDirectory(prefix="migrate-keras-") as scratch:
-        return _load_hdf5(path, options, objects, scratch) if is_hdf5 else _load_archive(path, options, objects)
+    return _load_hdf5(path, options, objects) if is_hdf5 else _load_archive(path, options, objects)
 
 
-def _load_hdf5(path: str, options: ReadOptions, objects: dict[str, Any], scratch: str) -> LoadedKeras:
+def _load_hdf5(path: str, options: ReadOptions, objects: dict[str, Any]) -> LoadedKeras:
     import tf_keras
+
+    from migrate.readers.keras import channels_first, old_layers
 
     described = hdf5.parse_hdf5(path)
     if described.config is None:
@@ -74,14 +75,21 @@ def _load_hdf5(path: str, options: ReadOptions, objects: dict[str, Any], scratch
             hint="give the architecture: --architecture=model.json, or --builder=module:function",
         )
     lambdas.check_lambdas(described.config, path, allowed=options.allow_lambda, known=objects)
+    config = upgrade.upgrade_config(lambdas.give_functions(described.config, objects), described.major, path)
     with _translated(path, described.version):
-        model = tf_keras.models.load_model(path, compile=False, custom_objects=objects)
+        known = {
+            **old_layers.find_layers(described.version, is_first=described.major <= 1),
+            **channels_first.find_layers(config),
+            **objects,
+        }
+        model = tf_keras.models.model_from_json(json.dumps(config), custom_objects=known)
+        findings = stored_weights.set_weights(model, described, options)
     return describe_loaded(
         model,
         path,
         naming.name_stored(model, described.layers),
-        f"Keras {described.version}",
-        _describe_training(described.training),
+        f"Keras {described.version or 1}",
+        (*_describe_training(described.training), *findings),
     )
 
 

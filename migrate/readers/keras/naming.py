@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -32,18 +33,19 @@ def name_stored(model: Any, layers: Iterable[StoredLayer]) -> dict[int, str]:
     found: dict[int, str] = {}
     if len(stored) != len(present):
         return found
+    bare = Counter(_strip(weight.name) for layer in stored for weight in layer.weights)
     for layer, entry in zip(present, stored, strict=True):
         weights = find_layer_weights(layer)
         if len(weights) == len(entry.weights):
             for weight, name in zip(weights, (w.name for w in entry.weights), strict=True):
-                found.setdefault(id(unwrap(weight)), _qualify(name, entry.name))
+                spelled = _strip(name)
+                # Some files name weights within their layer only ("kernel"): the layer's name comes before.
+                found.setdefault(id(unwrap(weight)), spelled if bare[spelled] == 1 else f"{entry.name}/{spelled}")
     return found
 
 
-def _qualify(name: str, layer: str) -> str:
-    """Some files name weights within their layer only ("kernel"): the layer's name comes before."""
-    bare = re.sub(r":\d+$", "", name)
-    return bare if "/" in bare or bare.startswith(layer) else f"{layer}/{bare}"
+def _strip(name: str) -> str:
+    return re.sub(r":\d+$", "", name)
 
 
 def name_variables(model: Any, stored: Mapping[int, str]) -> dict[int, str]:

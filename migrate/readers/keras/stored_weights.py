@@ -1,0 +1,94 @@
+"""Weights of an HDF5 file -> the layers of a model: every one accounted for, both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from migrate import errors
+from migrate.model import Finding, Severity
+from migrate.options import ReadOptions
+from migrate.readers.keras import hdf5, naming, old_weights
+
+_SHOWN = 6
+_HINT = "weights and model are not of one architecture"
+
+
+def set_weights(model: Any, stored: hdf5.KerasHdf5, options: ReadOptions) -> tuple[Finding, ...]:
+    """Fills a model of tf_keras.
+
+    Layers correspond by name where all names are the same, else in their order, as Keras takes them.
+
+    Raises:
+      CorruptModelError: a layer has no weights in the file, or weights in the file have no layer; all are named.
+    """
+    backend = options.keras_backend or stored.backend
+    is_first = stored.major <= 1
+    origin = old_weights.Origin(is_first=is_first, is_theano=backend == "theano", path=stored.path)
+    pairs = _pair_layers(model, stored)
+    if not (is_first or origin.is_theano):
+        _check_shapes(pairs, stored.path)
+        model.load_weights(stored.path, by_name=all(layer.name == entry.name for layer, entry in pairs))
+        return ()
+    with hdf5.open_file(stored.path) as file:
+        group = file.get(hdf5.WEIGHTS, file)
+        for layer, entry in pairs:
+            arrays = [group[entry.name][weight.name][()] for weight in entry.weights]
+            converted = old_weights.convert_weights(layer, arrays, origin)
+            for weight, value in zip(naming.find_layer_weights(layer), converted, strict=True):
+                weight.assign(value)
+    return _describe_kernels(pairs, stored.path) if is_first and not backend else ()
+
+
+def _check_shapes(pairs: Sequence[tuple[Any, hdf5.StoredLayer]], path: str) -> None:
+    """Names each weight that does not fit. Keras converts those of cuDNN layers, which have other shapes."""
+    wrong = []
+    for layer, entry in pairs:
+        weights = naming.find_layer_weights(layer)
+        if len(weights) != len(entry.weights):
+            wrong.append(f"{entry.name} has {len(entry.weights)} weights in the file, {len(weights)} in the model")
+            continue
+        for weight, stored in zip(weights, entry.weights, strict=True):
+            shape = tuple(weight.shape)
+            if sorted(shape) != sorted(stored.shape) and "bias" not in stored.name:
+                wrong.append(f"{stored.name} is {list(stored.shape)} in the file, {list(shape)} in the model")
+    if wrong:
+        raise errors.CorruptModelError(f"the weights do not fit: {_list(wrong, '; ')}", where=path, hint=_HINT)
+
+
+def _describe_kernels(pairs: Sequence[tuple[Any, hdf5.StoredLayer]], path: str) -> tuple[Finding, ...]:
+    """Files of Keras 1 do not say whether Theano wrote them, which turned its kernels round."""
+    turned = [layer.name for layer, _ in pairs if type(layer).__name__ in old_weights.TURNED]
+    if not turned:
+        return ()
+    return (
+        Finding(
+            code="backend-assumed",
+            severity=Severity.WARNING,
+            where=", ".join(turned[:_SHOWN]),
+            message="a file of Keras 1 does not say which backend wrote it: taken for TensorFlow's",
+            hint="if it was trained on Theano, whose kernels are turned round: --keras_backend=theano",
+        ),
+    )
+
+
+def _pair_layers(model: Any, stored: hdf5.KerasHdf5) -> list[tuple[Any, hdf5.StoredLayer]]:
+    present = {layer.name: layer for layer in model.layers if layer.weights}
+    listed = {entry.name: entry for entry in stored.layers if entry.weights}
+    if set(present) == set(listed):
+        return [(layer, listed[name]) for name, layer in present.items()]
+    if len(present) == len(listed):
+        return list(zip(present.values(), listed.values(), strict=True))
+    lost = [name for name in present if name not in listed]
+    strange = [name for name in listed if name not in present]
+    raise errors.CorruptModelError(
+        f"the model has {len(present)} layers with weights, the file {len(listed)}: "
+        f"without weights in the file: {_list(lost)}; without a layer: {_list(strange)}",
+        where=stored.path,
+        hint=_HINT,
+    )
+
+
+def _list(names: Sequence[str], separator: str = ", ") -> str:
+    shown = separator.join(names[:_SHOWN]) or "none"
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
