@@ -14,6 +14,7 @@ class Extras:
     random: (tags/signature, output key) of outputs that a random number generator reaches.
     racy: of outputs that TF1 computed before or after a write, as it happened.
     inputs: previews of what is fed, for people (`inputs.preview`).
+    deep: a graph is deeper than TensorFlow rewrites in reasonable time (`graph.depth`).
     """
 
     losses: tuple[str, ...] | None = None
@@ -21,3 +22,4 @@ class Extras:
     random: tuple[tuple[str, str], ...] = ()
     racy: tuple[tuple[str, str], ...] = ()
     inputs: tuple[dict[str, Any], ...] = ()
+    deep: bool = False

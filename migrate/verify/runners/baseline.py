@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import variable_pb2
-from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow.core.protobuf import meta_graph_pb2, rewriter_config_pb2
 
 from migrate.arrays import RaggedValue, SparseValue
-from migrate.graph import loadable, races, removed_ops, stand_ins
+from migrate.graph import depth, loadable, races, removed_ops, stand_ins
 from migrate.graph.index import GraphIndex, is_registered
 from migrate.inputs import calls as call_files
 from migrate.model import Encoding, GraphVariant, LegacyModel, Signature, SignatureTensor
@@ -83,6 +83,8 @@ class LoadedVariant:
             # Placing only what runs: a kernel that is gone matters to the signatures that need it alone.
             config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
             config.graph_options.place_pruned_graph = True
+            if depth.is_deep(variant.graph_def):
+                config.graph_options.rewrite_options.arithmetic_optimization = rewriter_config_pb2.RewriterConfig.OFF
             self.session = tf.compat.v1.Session(graph=self.graph, config=config)
             meta_graph = _runnable_part(model, variant, signatures)
             if change is not None:

@@ -38,6 +38,8 @@ def run(wish: RunRequest) -> None:
     """Job."""
     for path in wish.op_library:
         tf.load_op_library(path)
+    if wish.deep:
+        tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
     record = provenance.read_record(wish.path)
     if record is None:
         raise ValueError("the model has no migration record")
