@@ -4,8 +4,10 @@
     python benchmarks/corpus.py --corpus=DIR --levels=benchmarks/levels.json [--models=NAME,NAME]
 
 Prints one line a model and the totals. Exits with 1 when a model that passed no longer does, or when one failed,
-crashed or timed out that the accepted table does not list so. `--update` writes the table anew. `--levels` compares
-each migrated model with its original at the level "trajectory" instead: what each level could compare, or why not.
+crashed or timed out that the accepted table does not list so. The table holds models of all kinds, SavedModels, frozen
+graphs and Keras files, each folder of which is a corpus; `--update` writes the rows of the folder that was run.
+`--levels` compares each migrated model with its original at the level "trajectory" instead: what each level could
+compare, or why not.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from typing import Any
 
 from absl import app, flags
@@ -58,6 +61,15 @@ def find_regressions(accepted: dict[str, dict[str, str]], found: dict[str, dict[
         elif new["status"] in _BAD and old.get("status") != new["status"]:
             worse[name] = f"{new['status']}: {new['reason']}"
     return worse
+
+
+def count_formats(outcomes: Iterable[Outcome]) -> dict[str, tuple[int, int]]:
+    """How many of each format passed, of how many."""
+    counts: dict[str, tuple[int, int]] = {}
+    for outcome in outcomes:
+        passed, total = counts.get(outcome.format, (0, 0))
+        counts[outcome.format] = passed + (describe(outcome)["verdict"] == "PASS"), total + 1
+    return dict(sorted(counts.items()))
 
 
 def look_again(root: str, names: list[str]) -> dict[str, dict[str, str]]:
@@ -116,6 +128,8 @@ def main(_: list[str]) -> int:
             file.write("\n")
         print_shares(found)
         return 0
+    with open(_ACCEPTED.value, encoding="utf-8") as file:
+        accepted = json.load(file)
     with tempfile.TemporaryDirectory() as scratch:
         dest = _DEST.value or os.path.join(scratch, "out")
         options = migrate.ZooOptions(jobs=_JOBS.value, migrate=migrate.MigrateOptions(overwrite=True))
@@ -126,13 +140,13 @@ def main(_: list[str]) -> int:
         print(f"{row['status']:12} {row['verdict']:17} {name}  {row['reason']}")
     verdicts = [row["verdict"] for row in found.values()]
     print(f"{len(found)} models: {report.summary}; PASS {verdicts.count('PASS')}")
+    for kind, (passed, total) in count_formats(report.outcomes).items():
+        print(f"  {kind}: PASS {passed} of {total}")
     if _UPDATE.value:
         with open(_ACCEPTED.value, "w", encoding="utf-8") as file:
-            json.dump(found, file, indent=1, sort_keys=True)
+            json.dump(accepted | found, file, indent=1, sort_keys=True)
             file.write("\n")
         return 0
-    with open(_ACCEPTED.value, encoding="utf-8") as file:
-        accepted = json.load(file)
     worse = find_regressions(accepted, found)
     steadily = find_regressions(accepted, look_again(root, list(worse)))
     for name, text in worse.items():

@@ -109,7 +109,7 @@ def _describe(recipe, recording):
         "stateful_signatures": list(recipe.stateful_signatures),
         "skipped_signatures": list(recipe.skipped_signatures), "notes": recipe.notes,
     }
-    for name in ("options", "left_behind"):
+    for name in ("options", "left_behind", "phase"):
         if getattr(recipe, name):
             origin[name] = getattr(recipe, name)
     origin.update(recording.origin)

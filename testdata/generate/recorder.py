@@ -344,8 +344,8 @@ class Recording(object):
             outputs = self._fetchable(label, signature, outputs)
             updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
             self.origin["update_ops"][label] = len(updates)
-            if not updates:
-                return
+            if not updates or (self._recipe.phase and "train" not in tags):
+                return  # the call that trains is the other one
             session.run([list(outputs.values()), updates], feed)
             trainable = {v.op.name for v in tf.trainable_variables()}
             for variable in tf.global_variables():

@@ -67,7 +67,12 @@ class Truth:
     def parse_meta_graphs(self):
         """The source's MetaGraphs; of what is no SavedModel, one with the signature that was recorded."""
         if self.model.is_dir() and list(self.model.glob("saved_model.pb*")):
-            return parse_saved_model(self.model).meta_graphs
+            found = list(parse_saved_model(self.model).meta_graphs)
+            if self.origin.get("phase"):  # that nobody feeds: once more, with 1
+                copy = meta_graph_pb2.MetaGraphDef.FromString(found[0].SerializeToString())
+                copy.meta_info_def.tags.append("train")
+                found.append(copy)
+            return found
         made = meta_graph_pb2.MetaGraphDef()
         made.meta_info_def.tags.append("serve")
         for key, recorded in self.origin["signatures"].items():
