@@ -67,6 +67,7 @@ def test_changed_source_is_done_again(made):
     assert _changed(dest, before) == ["hub_dense_l2"]
 
 
+@pytest.mark.slow
 def test_damaged_result_is_made_again(made):
     source, dest = made
     before = _times(dest)
@@ -76,6 +77,7 @@ def test_damaged_result_is_made_again(made):
     assert (dest / "hub_dense_l2" / "variables" / "variables.index").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_other_options_are_another_result(made):
     source, dest = made
     before = _times(dest)
@@ -99,6 +101,7 @@ def test_published_but_not_journaled(made):
     assert not (dest / ".migrate-zoo").exists()
 
 
+@pytest.mark.slow
 def test_receipt_of_what_was_not_published(made):
     """Killed before the rename: what stands there is another folder, if any."""
     source, dest = made
@@ -115,6 +118,7 @@ def test_receipt_of_what_was_not_published(made):
     assert _changed(dest, before) == [pathlib.Path(record.outcome.dest).name]
 
 
+@pytest.mark.slow
 def test_retry(small, tmp_path):
     """What failed is tried again by a resumed run, blocked models only when asked for."""
     shutil.copytree(pathlib.Path(__file__).parents[2] / "testdata/blocked/contrib_op/model", small / "blocked")
@@ -204,7 +208,7 @@ def test_names_that_are_hard(small, tmp_path):
     assert again.summary == report.summary
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_signals(small, tmp_path, number):
     """SIGINT finishes what runs and reports; SIGTERM ends it at once. Both leave nothing but what can go on."""
     for position in range(4):

@@ -43,6 +43,7 @@ def test_duplicates_are_migrated_once(small, tmp_path):
     assert list(resumed.outcomes) == list(report.outcomes)
 
 
+@pytest.mark.slow
 def test_hard_links(small, tmp_path):
     copy_model("hub_dense_l2", small / "hub_again")
     dest = tmp_path / "out"
@@ -64,6 +65,7 @@ def test_duplicates_of_a_bad_model(small, tmp_path):
     assert two.error == one.error.replace(one.source, two.source)
 
 
+@pytest.mark.slow
 def test_almost_equal_models_are_none(small, tmp_path):
     """Same names and sizes, other weights."""
     other = copy_model("hub_dense_l2", small / "other")

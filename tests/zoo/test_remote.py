@@ -75,6 +75,7 @@ def _modified(path):
     return fsspec.filesystem("s3").info(path)["LastModified"]
 
 
+@pytest.mark.slow
 def test_the_journal_is_lost_the_bucket_is_not(bucket, small, tmp_path):
     """Killed after the marker: the marker says what became of the model. A model without a marker is done again."""
     _upload(bucket, small, f"{_BUCKET}/old")
@@ -97,6 +98,7 @@ def test_the_journal_is_lost_the_bucket_is_not(bucket, small, tmp_path):
     assert before.keys() <= bucket.list_items(f"{_BUCKET}/new").keys()
 
 
+@pytest.mark.slow
 def test_disk_is_bounded(bucket, small, tmp_path):
     """With room for one model at a time, one lies there at a time."""
     _upload(bucket, small, f"{_BUCKET}/old")
@@ -121,6 +123,7 @@ def test_refusals(bucket, small, tmp_path):
         zoo.migrate_zoo(small, f"{_BUCKET}/new", ZooOptions(report_dir=str(tmp_path / "r")))
 
 
+@pytest.mark.slow
 def test_plan_of_a_bucket(bucket, small, tmp_path):
     _upload(bucket, small, f"{_BUCKET}/old")
     plan = zoo.plan_zoo(f"{_BUCKET}/old", tmp_path / "out", ZooOptions())

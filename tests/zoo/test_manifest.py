@@ -1,0 +1,102 @@
+"""Tables and JSON lines with options of single models; selection; the plan."""
+
+import json
+
+import pytest
+
+from migrate import errors, zoo
+from migrate.options import MigrateOptions, Selection, ZooOptions, parse_size
+from migrate.zoo import discover_models, parse_manifest
+from migrate.zoo.changes import change_options
+from migrate.zoo.discovery import select_models
+from tests.zoo.conftest import copy_model
+
+
+def test_table(small):
+    manifest = small / "list.csv"
+    manifest.write_text(
+        "source,dest,verify,rtol,memory_limit,partial\nhub_dense_l2,a/b,none,0.5,2GB,true\nfrozen_constants,,,,,\n",
+        encoding="utf-8",
+    )
+    one, two = parse_manifest(str(manifest))
+    changed = one.change_options(MigrateOptions())
+    assert (one.relative, changed.verify, changed.tolerance.relative) == ("a/b", "none", 0.5)
+    assert (changed.limits.memory_limit, changed.rebuild.partial) == (2 * 2**30, True)
+    assert two.relative == "frozen_constants" and two.change_options(MigrateOptions()) == MigrateOptions()
+
+
+def test_json_lines(small, tmp_path):
+    manifest = small / "list.jsonl"
+    lines = [{"source": "hub_dense_l2", "options": {"verify": "none"}}, {"source": "hub_dense_l2", "dest": "again"}]
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    first, second = parse_manifest(str(manifest))
+    assert (first.relative, first.options, second.relative) == ("hub_dense_l2", {"verify": "none"}, "again")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("x.csv", "path\nm\n", "no column 'source'"),
+        ("x.csv", "source,verify\nhub_dense_l2,perhaps\n", "line 2"),
+        ("x.csv", "source,colour\nhub_dense_l2,red\n", "'colour' is no option"),
+        ("x.csv", "source\nhub_dense_l2,x\n", "as many cells"),
+        ("x.jsonl", "{", "line 1 is no JSON"),
+        ("x.jsonl", '{"dest": "a"}', "no text under 'source'"),
+        ("x.jsonl", '{"source": "hub_dense_l2", "dest": "../a"}', "no path below"),
+        ("x.jsonl", '{"source": "hub_dense_l2", "options": {"timeout": true}}', "no value of timeout"),
+        (
+            "x.jsonl",
+            '{"source": "hub_dense_l2"}\n{"source": "frozen_constants", "dest": "hub_dense_l2/in"}',
+            "one place",
+        ),
+    ],
+)
+def test_wrong_manifests(small, name, text, message):
+    (small / "outer").mkdir()
+    (small / name).write_text(text, encoding="utf-8")
+    with pytest.raises(errors.UsageError, match=message):
+        parse_manifest(str(small / name))
+
+
+def test_sizes():
+    assert [parse_size(text) for text in ("10", "1K", "1.5 GiB", "2gb")] == [10, 1024, 3 * 2**29, 2 * 2**30]
+    with pytest.raises(ValueError, match="no size"):
+        parse_size("many")
+
+
+def test_unknown_option():
+    with pytest.raises(errors.UsageError, match="'overwrite' is no option"):
+        change_options(MigrateOptions(), {"overwrite": True})
+
+
+def test_selection(small):
+    copy_model("hub_dense_l2", small / "deep" / "er")
+    entries = discover_models(str(small))
+
+    def select(**choices):
+        return [entry.relative for entry in select_models(entries, Selection(**choices))]
+
+    assert select(include=("deep",)) == ["deep/er"]
+    assert select(include=("*l2", "deep/*"), exclude=("hub*",)) == ["deep/er"]
+    assert select(formats=("tf1_hub_module",)) == ["deep/er", "hub_dense_l2"]
+    assert select(max_size=1) == [] and len(select(min_size=1)) == 4
+
+
+def test_hub_cache(small):
+    """The handle is told by the descriptor that tensorflow_hub leaves beside a module."""
+    (small / "hub_dense_l2.descriptor.txt").write_text("Module: https://hub.example/dense/1\nDownload Time: x\n")
+    handles = {entry.relative: entry.handle for entry in discover_models(str(small))}
+    assert handles["hub_dense_l2"] == "https://hub.example/dense/1" and handles["frozen_constants"] == ""
+
+
+def test_plan(small, tmp_path):
+    (small / "damaged").mkdir()
+    (small / "damaged" / "saved_model.pb").write_bytes(b"\x0a\xff")
+    copy_model("hub_dense_l2", small / "twin")
+    plan = zoo.plan_zoo(small, tmp_path / "out", ZooOptions(jobs=2))
+    actions = {row.relative: row.action for row in plan.rows}
+    assert actions == {
+        "damaged": "blocked", "frozen_constants": "migrate", "hub_dense_l2": "migrate", "saved_model_pbtxt": "migrate",
+        "twin": "duplicate",
+    }  # fmt: skip
+    assert not (tmp_path / "out").exists() and "5 models: 1 blocked, 1 duplicate, 3 migrate" in plan.to_text()
