@@ -12,7 +12,7 @@ from typing import Any
 from migrate import errors
 from migrate.model import Finding, Severity
 from migrate.options import ReadOptions
-from migrate.readers.keras import custom, hdf5, lambdas, naming, stored_weights, upgrade
+from migrate.readers.keras import architecture, custom, hdf5, lambdas, naming, stored_weights, upgrade
 
 _HDF5_MAGIC = b"\x89HDF"
 _HINT = "give layers and functions of your own with --custom_objects=module:name"
@@ -68,6 +68,13 @@ def _load_hdf5(path: str, options: ReadOptions, objects: dict[str, Any]) -> Load
     from migrate.readers.keras import channels_first, old_layers
 
     described = hdf5.parse_hdf5(path)
+    if options.builder:
+        return _fill_built(path, described, options)
+    if options.architecture:
+        config = architecture.parse_architecture(options.architecture)
+        described = dataclasses.replace(
+            described, config=config, version=described.version or str(config.get("keras_version", ""))
+        )
     if described.config is None:
         raise errors.BlockedError(
             f"the file holds weights without a model ({len(described.layers)} layers)",
@@ -91,6 +98,15 @@ def _load_hdf5(path: str, options: ReadOptions, objects: dict[str, Any]) -> Load
         f"Keras {described.version or 1}",
         (*_describe_training(described.training), *findings),
     )
+
+
+def _fill_built(path: str, described: hdf5.KerasHdf5, options: ReadOptions) -> LoadedKeras:
+    """The weights of a file in the model that the user's code makes."""
+    model = architecture.build_model(options.builder)
+    with _translated(path, described.version):
+        findings = stored_weights.set_weights(model, described, options)
+    names = naming.name_stored(model, described.layers)
+    return describe_loaded(model, path, names, f"Keras {described.version or 'weights'}", findings)
 
 
 def _load_archive(path: str, options: ReadOptions, objects: dict[str, Any]) -> LoadedKeras:
