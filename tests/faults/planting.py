@@ -97,7 +97,10 @@ def rename_results(function, node, old):
     """Ops give their results under names of their own, by which a function's nodes refer to them."""
     if node.op == old:
         return
-    before, after = (tensorflow_private.find_op_def(op).output_arg[0].name for op in (old, node.op))
+    results = [tensorflow_private.find_op_def(op).output_arg for op in (old, node.op)]
+    if not all(results):
+        return
+    before, after = (listed[0].name for listed in results)
     spelled = f"{node.name}:{before}:", f"{node.name}:{after}:"
     for other in function.node_def:
         for position, text in enumerate(other.input):
