@@ -227,7 +227,8 @@ def _raise(*_: object) -> None:
 
 
 def main(_: list[str]) -> int:
-    files = find_files(pathlib.Path(_ZOO.value))
+    zoo = pathlib.Path(_ZOO.value)
+    files = find_files(zoo)
     counts: Counter[str] = Counter()
     broken = 0
     slowest = 0.0
@@ -236,7 +237,7 @@ def main(_: list[str]) -> int:
         for number in range(_FIRST.value, _FIRST.value + _COUNT.value):
             rng = random.Random(f"{_SEED.value}/{number}")
             file = rng.choice(files)
-            root = next(parent for parent in file.parents if any(parent.glob("saved_model.pb*")))
+            root = zoo.joinpath(*file.relative_to(zoo).parts[:2])
             model = pathlib.Path(scratch) / root.parent.name / root.name
             if not model.exists():
                 shutil.copytree(root, model)
