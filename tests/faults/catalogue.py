@@ -142,6 +142,12 @@ for model in ("zoo/tables_clashing_names", "zoo/resources_unused"):
 # 6. What a piece says of itself, losses, updates.
 plant = functools.partial(p.drop_child, holder="regularization_losses", position=1)
 fault("loss_lost", "zoo/hub_dense_l2", "training", plant, "regularization losses")
+for model, owner in (
+    ("zoo/estimator_custom", "head_class"),
+    ("zoo/variants_shared_variables", "gpu_serve_serving_default"),
+):
+    plant = functools.partial(p.drop_child, holder="regularization_losses", owner=owner)
+    fault("piece_loss_lost", model, "training", plant, f"piece {owner}", fast=owner == "head_class")
 fault("loss_halved", "zoo/hub_dense_l2", "training", nodes("Const", p.scale_const(0.5), part="losses"), "0.5 times")
 for model in ("zoo/hub_dense_l2", "zoo/hub_dropout", "zoo/hub_image_batch_norm", "control_flow/gru"):
     plant = functools.partial(p.drop_child, holder="trainable_variables", position=0)

@@ -134,6 +134,9 @@ def compare_pieces(baseline: Results, candidate: Results, *, trainable: bool) ->
     """
     # A TF1 session says what each signature uses, a migrated model what its pieces hold: one is held against the other.
     by_place = {(tuple(entry["tags"]), entry["signature"]): entry for entry in baseline.pieces if "tags" in entry}
+    modes = [(mode, piece["attribute"]) for piece in candidate.pieces for mode in piece.get("modes", ())]
+    modes = sorted(modes, key=lambda entry: (not entry[0]["training"], entry[1] != ""))
+    holding = tuple(modes[0][0]["tags"]) if modes else ()
     diffs = []
     for piece in (entry for entry in candidate.pieces if by_place and "attribute" in entry):
         places = [by_place.get((tuple(mode["tags"]), piece["signature"])) for mode in piece["modes"]]
@@ -149,7 +152,23 @@ def compare_pieces(baseline: Results, candidate: Results, *, trainable: bool) ->
         if trainable and baseline.trainable is not None:
             trains = wanted & set(baseline.trainable)
             diffs.append(_compare_names(where, "trainable_variables", trains, piece["trainable"]))
+        # The collection of one graph counts for all pieces: of that which trains, else of the root's.
+        holder = next((entry for place, entry in by_place.items() if place[0] == holding), known[0])
+        diffs.append(_compare_piece_losses(where, holder, wanted, piece["losses"]))
     return diffs
+
+
+def _compare_piece_losses(where: str, holder: dict[str, Any], wanted: set[str], found: list[int]) -> OutputDiff:
+    """A piece has the losses of the original that its variables suffice for: `found` are positions among the root's."""
+    names = holder["loss_names"]
+    due = [i for i, used in enumerate(holder["losses"]) if set(used) <= wanted]
+    lost = [names[i] for i in due if i not in found]
+    more = [names[i] if 0 <= i < len(names) else "a loss that the root has not" for i in found if i not in due]
+    parts = [f"lacks {', '.join(lost[:4])}"] if lost else []
+    parts += [f"holds {', '.join(more[:4])}, which its variables have no part in"] if more else []
+    if not parts and found != due:
+        parts = ["holds them in another order"] if sorted(found) == due else ["holds one of them twice"]
+    return _differ(where, "regularization_losses", "; ".join(parts), TRAINING)
 
 
 def compare_root(baseline: Results, candidate: Results) -> list[OutputDiff]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from migrate.graph import table_nodes
+from migrate.graph import prepare, table_nodes
 from migrate.graph.index import GraphIndex, parse_tensor_name
 from migrate.model import GraphVariant, LegacyModel
 from migrate.readers import protos
@@ -46,8 +46,8 @@ def _describe_variant(variant: GraphVariant) -> list[dict[str, Any]]:
     index = GraphIndex(variant.graph_def)
     names = {spec.node: spec.name for spec in variant.variables}
     updates = [parse_tensor_name(str(op)).node for op in variant.collections.get("update_ops", ())]
-    losses = [str(name) for name in variant.collections.get("regularization_losses", ())]
-    used = [sorted(_name_variables(index, index.ancestors([name]), names)) for name in losses if index.has_tensor(name)]
+    losses = _list_losses(variant, index)
+    used = [sorted(_name_variables(index, index.ancestors([name]), names)) for name in losses]
     found = []
     for signature in variant.signatures.values():
         feeds = [name for tensor in signature.inputs.values() for name in tensor.tensor_names]
@@ -65,9 +65,16 @@ def _describe_variant(variant: GraphVariant) -> list[dict[str, Any]]:
                 "variables": sorted(_name_variables(index, index.ancestors(fetches, stop=feeds), names)),
                 "updated": sorted(_name_variables(index, moved, names)),
                 "losses": used,
+                "loss_names": losses,
             }
         )
     return found
+
+
+def _list_losses(variant: GraphVariant, index: GraphIndex) -> list[str]:
+    """Regularization losses that a function without arguments can give; the others are told as findings."""
+    names = map(str, variant.collections.get("regularization_losses", ()))
+    return [name for name in names if index.has_tensor(name) and not prepare.find_open_ends(index, [name], [])]
 
 
 def _name_variables(index: GraphIndex, nodes: Iterable[str], names: Mapping[str, str]) -> set[str]:
@@ -109,6 +116,7 @@ def read_migrated(path: str, record: Mapping[str, Any], loaded: Any, found: resu
     for name, file in contents.list_files(extra, (provenance.FILE, provenance.ATTACHMENTS)).items():
         found.files[f"{_EXTRA} {name}"] = contents.read_lines(file)
     _read_tables(path, loaded, found)
+    known = list(getattr(loaded, "regularization_losses", ()))
     for piece in record["pieces"]:
         target = getattr(loaded, piece["attribute"], None) if piece["attribute"] else loaded
         found.pieces.append(
@@ -119,9 +127,21 @@ def read_migrated(path: str, record: Mapping[str, Any], loaded: Any, found: resu
                 "has_training": piece["has_training"],
                 "variables": _list_names(target, "variables"),
                 "trainable": _list_names(target, "trainable_variables"),
-                "losses": len(getattr(target, "regularization_losses", ())),
+                "losses": _find_positions(known, list(getattr(target, "regularization_losses", ()))),
             }
         )
+
+
+def _find_positions(known: list[Any], losses: list[Any]) -> list[int]:
+    """Where each loss of a piece stands among the root's: the same function, else one that gives its value; else -1."""
+    free = list(range(len(known)))
+    found: list[int] = []
+    for loss in losses:
+        same = [position for position in free if known[position] is loss]
+        same = same or [position for position in free if np.array_equal(known[position](), loss())]
+        found.append(same[0] if same else -1)
+        free = [position for position in free if position not in same[:1]]
+    return found
 
 
 def _list_names(target: Any, name: str) -> list[str]:
