@@ -15,6 +15,8 @@ _HUB_MODULE_BYTES = b"\x08\x03"
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 # Endings of files that are models by themselves.
 MODEL_FILES = (".h5", ".hdf5", ".keras", ".pb", ".pbtxt", ".tflite", ".onnx")
+# ... and of a checkpoint's, which lie in a folder together.
+_CHECKPOINT_FILES = (".index", ".meta")
 _SERVING_METHODS = ("tensorflow/serving/classify", "tensorflow/serving/regress")
 # Estimator names an export by Unix seconds (tf.estimator get_timestamped_export_dir), always has a global
 # step, and its canned heads build their outputs below "head/".
@@ -46,6 +48,13 @@ def is_checkpoint_dir(path: str) -> bool:
     names = set(os.listdir(path))
     values = any(name.endswith(".index") or f"{name}.meta" in names for name in names)
     return values or os.path.isfile(os.path.join(path, "checkpoint"))
+
+
+def is_model_name(name: str) -> bool:
+    """Whether a file of this name may be a model, or the part of one by which it is known."""
+    if name in _SAVED_MODEL_FILES or name == _HUB_MODULE_FILE:
+        return True
+    return name.endswith((*MODEL_FILES, *_CHECKPOINT_FILES))
 
 
 def parse_saved_model_header(path: str) -> Header:

@@ -68,7 +68,8 @@ def render_zoo(outcomes: Sequence[Outcome], summary: Mapping[str, int], facts: R
     """The index: bars, what changed, the slowest, and a table of all models, each linked to its page."""
     facts = facts or RunFacts()
     sources = [outcome.source for outcome in outcomes]
-    root = os.path.commonpath(sources) if len(sources) > 1 else ""
+    # Handles of servers have no folder above them.
+    root = os.path.commonpath(sources) if len(sources) > 1 and all(map(os.path.isabs, sources)) else ""
     entries = sorted((_make_entry(outcome, root) for outcome in outcomes), key=lambda entry: entry.rank)
     below = f" below <code>{html.escape(root)}</code>" if root else ""
     chips = {name: summary[name] for name in sorted(summary, key=_order_status)} if len(summary) > 1 else {}

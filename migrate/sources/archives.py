@@ -12,8 +12,10 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, Any
 
-from migrate import errors
+from migrate import detect, errors
 
+# Endings of archives' names.
+ENDINGS = (".tar.gz", ".tgz", ".tar", ".zip")
 _CHUNK = 2**20
 _HINT = "do not trust the archive; if it is your own, unpack it yourself and give the folder"
 
@@ -87,6 +89,28 @@ def unpack_archive(path: str, folder: str, limits: UnpackLimits | None = None) -
         raise errors.CorruptModelError(f"the archive cannot be unpacked: {reason}", where=path) from error
     if not files:
         raise errors.CorruptModelError("the archive holds no file", where=path)
+
+
+def may_hold_model(path: str, limits: UnpackLimits | None = None) -> bool:
+    """Whether an archive names a file that may be a model's, or an archive: one of somebody's data does not.
+
+    Nothing is written, and nothing is read behind the first such name. What cannot be told (a damaged archive, one
+    beyond the limits) may: `unpack_archive` says what is wrong with it.
+    """
+    limits = limits or UnpackLimits()
+    packed = max(os.path.getsize(path), 1)
+    total = 0
+    try:
+        for count, member in enumerate(_list_members(path), start=1):
+            total += member.size
+            _check(count, total, packed, limits, limits.max_bytes, path)
+            name = posixpath.basename(member.name)
+            if not member.is_folder and (detect.is_model_name(name) or name.endswith(ENDINGS)):
+                return True
+    except (errors.MigrateError, tarfile.TarError, zipfile.BadZipFile, OSError, EOFError, zlib.error,
+            NotImplementedError, RuntimeError):  # fmt: skip
+        return True
+    return False
 
 
 def _check(count: int, total: int, packed: int, limits: UnpackLimits, room: int, where: str) -> None:

@@ -19,6 +19,24 @@ def is_handle(text: str) -> bool:
     return _SCHEME.match(text) is not None
 
 
+def is_fetched(text: str) -> bool:
+    """Whether `acquire_source` fetches a handle by itself, from a server or from this machine: no bucket's."""
+    return is_handle(text) and text.partition("://")[0] in (*HTTP, "file")
+
+
+def find_place(handle: str) -> str:
+    """Where a model goes that has no folder of its own, relative: "tfhub.dev/google/nnlm/1", the last name of a
+    bucket's or a file's; "" where the handle names nothing."""
+    parts = urllib.parse.urlsplit(handle)
+    names = [name for name in urllib.parse.unquote(parts.path).split("/") if name and name != "."]
+    if not names or ".." in names or any("\0" in name for name in names):
+        return ""
+    if parts.scheme not in HTTP:
+        return names[-1]
+    # Without what may stand before it: a password is no folder's name.
+    return os.path.join(parts.netloc.rpartition("@")[2].lower(), *names)
+
+
 def spell_location(source: str | os.PathLike[str]) -> str:
     """A handle as it is, a path in full."""
     text = os.fspath(source)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import fnmatch
 import os
@@ -13,6 +12,7 @@ from typing import Any
 from migrate import detect, errors
 from migrate.model import READABLE, Format
 from migrate.options import MigrateOptions, Selection
+from migrate.sources import archives, handles
 from migrate.zoo import digests
 from migrate.zoo.changes import change_options
 from migrate.zoo.digests import Listing
@@ -23,11 +23,8 @@ MODEL_FILES = detect.MODEL_FILES
 _TRAINING_GRAPH = "graph.pbtxt"
 # What makes a folder a model.
 MODEL_MARKS = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb", "tfhub_module.pb")
-ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
+ARCHIVES = archives.ENDINGS
 _FILE_FORMATS = frozenset({Format.KERAS_H5, Format.KERAS_V3, Format.FROZEN_GRAPH, Format.TFLITE, Format.ONNX})
-# tensorflow_hub/resolver.py, _module_descriptor_file: beside a module of its cache.
-_DESCRIPTOR = ".descriptor.txt"
-_DESCRIPTOR_START = "Module: "
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +32,10 @@ class Entry:
     """A model to migrate.
 
     Attributes:
-      path: where it is.
+      path: where it is, or a handle.
       relative: its path below the source root, which it keeps below `--dest`.
       options: those of this model that differ from the others', by name.
-      handle: of a module in a cache of tensorflow_hub, "" elsewhere.
+      handle: of a module on a server or in a cache of tensorflow_hub, "" elsewhere.
       listing: what its folder shows, where that is known already.
     """
 
@@ -80,7 +77,10 @@ def discover_models(root: str, skip: Sequence[str] = ()) -> list[Entry]:
             folders[:] = []
         else:
             found.extend(os.path.join(folder, name) for name in single)
-    return [Entry(path=path, relative=os.path.relpath(path, root), handle=_find_handle(path)) for path in sorted(found)]
+    return [
+        Entry(path=path, relative=os.path.relpath(path, root), handle=handles.read_descriptor(path))
+        for path in sorted(found)
+    ]
 
 
 def _is_model_dir(path: str) -> bool:
@@ -107,15 +107,6 @@ def is_model_file(path: str) -> bool:
     except (errors.MigrateError, OSError):
         return False
     return found in _FILE_FORMATS or (found is Format.ARCHIVE and name.endswith(ARCHIVES))
-
-
-def _find_handle(path: str) -> str:
-    """The handle of a module in tensorflow_hub's cache, from the descriptor beside it."""
-    with contextlib.suppress(OSError, UnicodeError), open(path + _DESCRIPTOR, encoding="utf-8") as file:
-        first = file.readline().strip()
-        if first.startswith(_DESCRIPTOR_START):
-            return first.removeprefix(_DESCRIPTOR_START)
-    return ""
 
 
 def select_models(entries: Sequence[Entry], selection: Selection) -> list[Entry]:

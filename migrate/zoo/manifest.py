@@ -1,8 +1,9 @@
-"""Manifests: a path a line, a table (CSV), or an object a line (JSON lines)."""
+"""Manifests: a path or handle a line, a table (CSV), or an object a line (JSON lines)."""
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -11,8 +12,9 @@ from typing import Any
 
 from migrate import errors
 from migrate.options import MigrateOptions
-from migrate.zoo import storage
+from migrate.sources import handles
 from migrate.zoo.changes import change_options
+from migrate.zoo.digests import Listing
 from migrate.zoo.discovery import Entry
 
 _SOURCE, _DEST, _OPTIONS = "source", "dest", "options"
@@ -20,6 +22,8 @@ _SOURCE, _DEST, _OPTIONS = "source", "dest", "options"
 
 def parse_manifest(path: str) -> list[Entry]:
     """The models that a manifest names; paths are relative to its folder, destinations to `--dest`.
+
+    A handle (https://..., gs://..., s3://...) goes to the folder that it names: tfhub.dev/google/nnlm/1.
 
     By its ending: ".csv" has a heading with `source`, perhaps `dest`, and names of options; ".jsonl" has objects
     {"source": ..., "dest": ..., "options": {...}}; all else has one path a line, with "#" comments.
@@ -33,11 +37,18 @@ def parse_manifest(path: str) -> list[Entry]:
     lost = []
     for number, line in _iterate_lines(path):
         text = line[_SOURCE]
-        full = text if storage.is_remote(text) else os.path.normpath(os.path.join(base, text))
-        if not storage.is_remote(text) and not os.path.lexists(full):
+        is_handle = handles.is_handle(text)
+        full = text if is_handle else os.path.normpath(os.path.join(base, text))
+        if not is_handle and not os.path.lexists(full):
             lost.append(f"line {number}: {text}")
             continue
-        entry = Entry(path=full, relative=_find_place(text, full, line[_DEST], path, number), options=line[_OPTIONS])
+        entry = Entry(
+            path=full,
+            relative=_find_place(text, full, line[_DEST], path, number),
+            options=line[_OPTIONS],
+            handle=handles.bare_handle(text) if is_handle else "",
+            listing=_list_handle(text) if is_handle else None,
+        )
         _check_options(entry, path, number)
         taken = entries.get(entry.relative) or _find_nested(entry.relative, entries)
         if taken is not None:
@@ -59,8 +70,19 @@ def _find_place(text: str, full: str, dest: str, path: str, number: int) -> str:
         if os.path.isabs(place) or place.split(os.sep)[0] in ("..", "."):
             raise errors.UsageError(f"line {number}: {dest!r} is no path below --dest", where=path)
         return place
-    outside = storage.is_remote(text) or os.path.isabs(text) or os.path.normpath(text).startswith("..")
+    if handles.is_handle(text):
+        place = handles.find_place(text)
+        if not place:
+            raise errors.UsageError(f"line {number}: {text} names no model", where=path)
+        return place
+    outside = os.path.isabs(text) or os.path.normpath(text).startswith("..")
     return os.path.basename(full) if outside else os.path.normpath(text)
+
+
+def _list_handle(handle: str) -> Listing:
+    """What is known of a model before it is here: its handle, which has a version, stands for what it stood for."""
+    stamp = hashlib.sha256(handle.encode()).hexdigest()
+    return Listing(stamp=stamp, shape="", size=0, regular=False, largest_graph=0)
 
 
 def _find_nested(relative: str, entries: Mapping[str, Entry]) -> Entry | None:

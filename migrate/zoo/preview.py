@@ -7,7 +7,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 
-from migrate import detect, errors, inspection, isolation
+from migrate import detect, errors, inspection, isolation, sources
 from migrate.model import READABLE, Format
 from migrate.options import Limits, ReadOptions, ZooOptions
 from migrate.zoo import storage
@@ -15,6 +15,7 @@ from migrate.zoo.journal import RESULTS, Journal
 from migrate.zoo.plan import Planned, find_duplicates, plan_models
 from migrate.zoo.run import find_entries, find_places
 from migrate.zoo.settled import is_settled
+from migrate.zoo.tasks import NO_MODEL
 
 # Measured over the sample zoo and the corpus on two cores: a process for each stage, and what grows with the model.
 _SECONDS, _SECONDS_PER_BYTE, _SECONDS_PER_GRAPH_BYTE = 3.0, 1 / (60 * 2**20), 1 / (400 * 2**10)
@@ -136,6 +137,8 @@ def _describe(item: Planned, settled: set[str], duplicates: dict[str, str], opti
     if found.format not in (*READABLE, Format.ARCHIVE):
         action = "skip" if os.path.isfile(task.path) else "blocked"
         return dataclasses.replace(row, action=action, why="; ".join(found.evidence))
+    if found.format is Format.ARCHIVE and not sources.may_hold_model(task.path):
+        return dataclasses.replace(row, action="skip", why=NO_MODEL)
     if task.relative in duplicates:
         return dataclasses.replace(row, action="duplicate", why=f"of {duplicates[task.relative]}")
     obstacle = _look(found.path, task.options.reading)

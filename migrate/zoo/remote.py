@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from migrate import errors, isolation, pipeline
 from migrate.outcome import Outcome, Status
+from migrate.sources import handles
 from migrate.zoo import storage
 from migrate.zoo.digests import Listing
 from migrate.zoo.discovery import ARCHIVES, MODEL_FILES, MODEL_MARKS, Entry
@@ -85,7 +86,16 @@ def _make_entry(root: str, inside: str, items: Mapping[str, Item]) -> Entry:
 
 def estimate_scratch(task: Task) -> int:
     """Bytes of the local disk that a task takes at once."""
-    return _COPIES * task.size if storage.is_remote(task.path) or storage.is_remote(task.target) else 0
+    return _COPIES * task.size if _is_staged(task) else 0
+
+
+def _is_staged(task: Task) -> bool:
+    return _lies_in_store(task.path) or storage.is_remote(task.target)
+
+
+def _lies_in_store(path: str) -> bool:
+    """Whether a source is staged from an object store; a server's handle is the pipeline's own to fetch."""
+    return storage.is_remote(path) and not handles.is_fetched(path)
 
 
 def migrate_remote(
@@ -116,7 +126,7 @@ def _stage(
         return adopted
     with isolation.shared_server().scratch_folder() as scratch:
         local = task
-        if storage.is_remote(task.path):
+        if _lies_in_store(task.path):
             here = os.path.join(scratch, "source", posixpath.basename(task.path))
             storage.download_model(get_store(task.path), task.path, here)
             local = dataclasses.replace(local, path=here)
@@ -162,7 +172,7 @@ def _find_published(task: Task) -> Record | None:
 
 def migrate_anywhere(task: Task, progress: pipeline.Progress | None = None) -> Record:
     """What engines call: one model, wherever it lies."""
-    if task.refused or not (storage.is_remote(task.path) or storage.is_remote(task.target)):
+    if task.refused or not _is_staged(task):
         return migrate_task(task, progress)
     return migrate_remote(task, progress)
 

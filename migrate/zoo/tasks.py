@@ -6,7 +6,7 @@ import dataclasses
 import os
 from typing import Any
 
-from migrate import detect, errors, isolation, pipeline, publishing
+from migrate import detect, errors, isolation, pipeline, publishing, sources
 from migrate.model import READABLE, Format
 from migrate.options import MigrateOptions
 from migrate.outcome import Outcome, Status
@@ -46,6 +46,9 @@ class Task:
     refused: str = ""
 
 
+# What an archive holds that is none of a model; a file of the kind by itself is skipped as well.
+_NO_MODELS = frozenset(kind.value for kind in Format if kind not in (*READABLE, Format.TF2_SAVED_MODEL, Format.ARCHIVE))
+NO_MODEL = "an archive without a model that is migrated"
 # Options that change how a result comes about, not what it is.
 _WAYS = ("overwrite", "limits", "dump_graphs", "quarantine", "weights")
 
@@ -80,6 +83,8 @@ def migrate_task(task: Task, progress: pipeline.Progress | None = None) -> Recor
 
 
 def _list(path: str) -> digests.Listing | None:
+    if sources.is_handle(path):
+        return None
     try:
         return digests.list_source(path)
     except OSError:
@@ -92,7 +97,7 @@ def _describe(
     return Record(
         outcome=outcome,
         relative=task.relative,
-        stamp=listing.stamp if listing else "",
+        stamp=listing.stamp if listing else task.stamp if sources.is_handle(task.path) else "",
         digest=digest,
         choices=task.choices,
         files=files,
@@ -109,12 +114,15 @@ def _migrate(task: Task, progress: pipeline.Progress, listing: digests.Listing |
 
     options = dataclasses.replace(task.options, quarantine=task.quarantine)
     try:
-        if os.path.isfile(task.path) and (kind := detect.detect_format(task.path).format) not in (
-            *READABLE,
-            Format.ARCHIVE,
-        ):
+        kind = detect.detect_format(task.path).format if os.path.isfile(task.path) else None
+        if kind is not None and kind not in (*READABLE, Format.ARCHIVE):
             return _make_outcome(task, Status.SKIPPED, f"{kind.value} is recognised, not migrated", kind.value)
-        return pipeline.migrate_model(task.path, task.target, options, progress=progress, on_ready=write_receipt)
+        if kind is Format.ARCHIVE and not sources.may_hold_model(task.path):
+            return _make_outcome(task, Status.SKIPPED, NO_MODEL, kind.value)
+        outcome = pipeline.migrate_model(task.path, task.target, options, progress=progress, on_ready=write_receipt)
+        if kind is Format.ARCHIVE and outcome.status is Status.BLOCKED and outcome.format in _NO_MODELS:
+            return dataclasses.replace(outcome, status=Status.SKIPPED, error=f"{NO_MODEL}: {outcome.error}")
+        return outcome
     except errors.SourceError as error:
         return _make_outcome(task, Status.BLOCKED, str(error))
     except OSError as error:

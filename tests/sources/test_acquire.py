@@ -11,7 +11,7 @@ import migrate
 from migrate import errors
 from migrate.model import Format
 from migrate.sources import acquire_source, download, handles
-from migrate.zoo import discovery
+from migrate.zoo import discovery, manifest
 
 from .servers import drip, hang, send, serving
 
@@ -140,7 +140,7 @@ def test_archive_with_two_models(tmp_path):
 
 def test_manifest_with_handles(tmp_path):
     (tmp_path / "manifest.txt").write_text("https://example.org/p/m/1?tf-hub-format=compressed\n", encoding="utf-8")
-    (entry,) = discovery.parse_manifest(str(tmp_path / "manifest.txt"))
+    (entry,) = manifest.parse_manifest(str(tmp_path / "manifest.txt"))
     assert entry.relative == "example.org/p/m/1" and entry.path.startswith("https://")
 
 
