@@ -7,6 +7,7 @@ import os
 
 from migrate import errors, wire
 from migrate.model import Format, Source
+from migrate.options import ReadOptions
 
 _SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb")
 _HUB_MODULE_FILE = "tfhub_module.pb"
@@ -138,6 +139,14 @@ def detect_format(path: str | os.PathLike[str]) -> Source:
     if os.path.isfile(path):
         return _detect_file(path)
     return _detect_directory(path)
+
+
+def choose_reading(source: Source, options: ReadOptions) -> Source:
+    """The source as the user's options make it: a checkpoint of a Keras model that is given holds its weights."""
+    if source.format is not Format.CHECKPOINT or not (options.architecture or options.builder):
+        return source
+    note = "values for the model of --" + ("builder" if options.builder else "architecture")
+    return dataclasses.replace(source, format=Format.KERAS_WEIGHTS, evidence=(*source.evidence, note))
 
 
 def suggest_model(path: str) -> str:

@@ -83,6 +83,7 @@ def inspect_model(source: str | os.PathLike[str], options: ReadOptions | None = 
     """
     with tempfile.TemporaryDirectory(prefix="migrate-inspect-") as scratch:
         found = sources.acquire_source(source, os.path.join(scratch, "source"))
+        found = detect.choose_reading(found, options or ReadOptions())
         # What was unpacked is gone afterwards: the path is what was asked for.
         path = sources.spell_location(source) if found.path.startswith(scratch) else found.path
         if found.format not in READABLE:

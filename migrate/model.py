@@ -24,6 +24,7 @@ class Format(enum.Enum):
     TF2_SAVED_MODEL = "tf2_saved_model"
     KERAS_H5 = "keras_h5"
     KERAS_V3 = "keras_v3"
+    KERAS_WEIGHTS = "keras_weights"
     CHECKPOINT = "checkpoint"
     FROZEN_GRAPH = "frozen_graph"
     TFLITE = "tflite"
@@ -40,6 +41,7 @@ READABLE = (
     Format.TF1_SAVED_MODEL,
     Format.KERAS_H5,
     Format.KERAS_V3,
+    Format.KERAS_WEIGHTS,
     Format.FROZEN_GRAPH,
     Format.CHECKPOINT,
 )

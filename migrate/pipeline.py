@@ -186,6 +186,7 @@ def _migrate(
         _check_destination(dest, options)
     with isolation.shared_server().scratch_folder() as work:
         found = sources.acquire_source(source, os.path.join(work, _SOURCE), timeout=options.limits.timeout)
+        found = detect.choose_reading(found, options.read)
         return _migrate_found(found, dest, work, options, progress, describe, on_ready)
 
 

@@ -7,7 +7,7 @@ import os
 
 from migrate import detect, errors, isolation, sources
 from migrate.inputs import recorded
-from migrate.model import Format
+from migrate.model import Format, Source
 from migrate.options import CompareOptions, ReadOptions
 from migrate.scan import job as scan_job
 from migrate.verify.runners.request import DESCRIBE, DescribeRequest
@@ -82,7 +82,14 @@ def tell_readers(subjects: tuple[Subject, Subject], given: ReadOptions) -> tuple
     records = [provenance.read_record(s.path) for s in subjects if s.kind == MIGRATED] if given == ReadOptions() else []
     for record in filter(None, records):
         told = ReadOptions.from_json(record["options"].get("read", {}))
-    return dataclasses.replace(subjects[0], read=told), dataclasses.replace(subjects[1], read=told)
+    return _tell(subjects[0], told), _tell(subjects[1], told)
+
+
+def _tell(subject: Subject, told: ReadOptions) -> Subject:
+    if subject.format != Format.CHECKPOINT.value:
+        return dataclasses.replace(subject, read=told)
+    found = detect.choose_reading(Source(path=subject.path, format=Format.CHECKPOINT), told)
+    return dataclasses.replace(subject, read=told, kind=ORIGINALS[found.format], format=found.format.value)
 
 
 def explore_subject(subject: Subject, name: str, work: str, options: CompareOptions) -> Subject:

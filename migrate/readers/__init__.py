@@ -25,6 +25,7 @@ READERS: Mapping[Format, str] = {
     Format.TF1_SAVED_MODEL: "migrate.readers.saved_model:read_saved_model",
     Format.KERAS_H5: "migrate.readers.keras.reader:read_keras",
     Format.KERAS_V3: "migrate.readers.keras.reader:read_keras",
+    Format.KERAS_WEIGHTS: "migrate.readers.keras.reader:read_keras",
     Format.FROZEN_GRAPH: "migrate.readers.frozen_graph:read_frozen_graph",
     Format.CHECKPOINT: "migrate.readers.training_checkpoint:read_training_checkpoint",
 }
@@ -55,6 +56,7 @@ def read_model(
     """
     options = options or ReadOptions()
     found = source if isinstance(source, Source) else detect.detect_format(source)
+    found = detect.choose_reading(found, options)
     reader = find_reader(found.format)
     if reader is None:
         readable = ", ".join(kind.value for kind in READERS)

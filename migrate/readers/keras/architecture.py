@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -41,6 +42,11 @@ def parse_architecture(path: str) -> dict[str, Any]:
             hint="model.to_json() writes one",
         )
     return value
+
+
+def is_third(config: Mapping[str, Any]) -> bool:
+    """Whether Keras 3 wrote a config: it says of each object which module it is of, and no version."""
+    return "keras_version" not in config and "module" in config
 
 
 def build_model(spec: str) -> Any:

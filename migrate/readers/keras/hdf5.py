@@ -62,8 +62,13 @@ class KerasHdf5:
     @property
     def major(self) -> int:
         """Major version of Keras; 0 where the file does not say."""
-        head = self.version.partition(".")[0]
-        return int(head) if head.isdigit() else 0
+        return find_major(self.version)
+
+
+def find_major(version: str) -> int:
+    """2 of "2.2.4-tf", 0 of ""."""
+    head = version.partition(".")[0]
+    return int(head) if head.isdigit() else 0
 
 
 @contextlib.contextmanager

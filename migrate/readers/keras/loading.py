@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,9 +13,9 @@ from typing import Any
 from migrate import errors
 from migrate.model import Finding, Severity
 from migrate.options import ReadOptions
-from migrate.readers.keras import architecture, custom, hdf5, lambdas, naming, stored_weights, upgrade
+from migrate.readers.keras import architecture, custom, hdf5, lambdas, naming, numbered_weights, stored_weights, upgrade
 
-_HDF5_MAGIC = b"\x89HDF"
+_HDF5_MAGIC, _ZIP_MAGIC = b"\x89HDF", b"PK\x03\x04"
 _HINT = "give layers and functions of your own with --custom_objects=module:name"
 
 
@@ -55,18 +56,24 @@ def load_keras(path: str, options: ReadOptions) -> LoadedKeras:
       BlockedError: it holds code that is not to be run, or cannot be.
       UsageError: an option names what cannot be imported.
     """
-    with open(path, "rb") as file:
-        is_hdf5 = file.read(4) == _HDF5_MAGIC
     custom.add_import_paths(options.import_paths)
     objects = custom.import_objects(options.custom_objects)
-    return _load_hdf5(path, options, objects) if is_hdf5 else _load_archive(path, options, objects)
+    if not _starts_with(path, _HDF5_MAGIC, _ZIP_MAGIC):
+        return _load_checkpoint(path, options, objects)
+    load = _load_hdf5 if _starts_with(path, _HDF5_MAGIC) else _load_archive
+    return load(path, options, objects)
+
+
+def _starts_with(path: str, *magics: bytes) -> bool:
+    if os.path.isdir(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(4) in magics
 
 
 def _load_hdf5(path: str, options: ReadOptions, objects: dict[str, Any]) -> LoadedKeras:
-    import tf_keras
-
-    from migrate.readers.keras import channels_first, old_layers
-
+    if numbered_weights.is_numbered(path):
+        return _load_numbered(path, options, objects)
     described = hdf5.parse_hdf5(path)
     if options.builder:
         return _fill_built(path, described, options)
@@ -76,20 +83,9 @@ def _load_hdf5(path: str, options: ReadOptions, objects: dict[str, Any]) -> Load
             described, config=config, version=described.version or str(config.get("keras_version", ""))
         )
     if described.config is None:
-        raise errors.BlockedError(
-            f"the file holds weights without a model ({len(described.layers)} layers)",
-            where=path,
-            hint="give the architecture: --architecture=model.json, or --builder=module:function",
-        )
-    lambdas.check_lambdas(described.config, path, allowed=options.allow_lambda, known=objects)
-    config = upgrade.upgrade_config(lambdas.give_functions(described.config, objects), described.major, path)
+        raise _miss_model(path, f"{len(described.layers)} layers")
+    model = _rebuild(path, described.config, described.version, options, objects)
     with _translated(path, described.version):
-        known = {
-            **old_layers.find_layers(described.version, is_first=described.major <= 1),
-            **channels_first.find_layers(config),
-            **objects,
-        }
-        model = tf_keras.models.model_from_json(json.dumps(config), custom_objects=known)
         findings = stored_weights.set_weights(model, described, options)
     return describe_loaded(
         model,
@@ -100,6 +96,34 @@ def _load_hdf5(path: str, options: ReadOptions, objects: dict[str, Any]) -> Load
     )
 
 
+def _miss_model(path: str, what: str) -> errors.BlockedError:
+    return errors.BlockedError(
+        f"the file holds weights without a model ({what})",
+        where=path,
+        hint="give the architecture: --architecture=model.json, or --builder=module:function",
+    )
+
+
+def _rebuild(
+    path: str, config: Mapping[str, Any], version: str, options: ReadOptions, objects: Mapping[str, Any]
+) -> Any:
+    """The model of a config of Keras 1 or 2, with its first values."""
+    import tf_keras
+
+    from migrate.readers.keras import channels_first, old_layers
+
+    major = hdf5.find_major(version)
+    lambdas.check_lambdas(config, path, allowed=options.allow_lambda, known=objects)
+    config = upgrade.upgrade_config(lambdas.give_functions(config, objects), major, path)
+    with _translated(path, version):
+        known = {
+            **old_layers.find_layers(version, is_first=major <= 1),
+            **channels_first.find_layers(config),
+            **objects,
+        }
+        return tf_keras.models.model_from_json(json.dumps(config), custom_objects=known)
+
+
 def _fill_built(path: str, described: hdf5.KerasHdf5, options: ReadOptions) -> LoadedKeras:
     """The weights of a file in the model that the user's code makes."""
     model = architecture.build_model(options.builder)
@@ -107,6 +131,42 @@ def _fill_built(path: str, described: hdf5.KerasHdf5, options: ReadOptions) -> L
         findings = stored_weights.set_weights(model, described, options)
     names = naming.name_stored(model, described.layers)
     return describe_loaded(model, path, names, f"Keras {described.version or 'weights'}", findings)
+
+
+def _load_checkpoint(path: str, options: ReadOptions, objects: dict[str, Any]) -> LoadedKeras:
+    """Weights in TF format: a folder, or a file of a checkpoint."""
+    from migrate.readers.keras import checkpoint_weights
+
+    prefix, chosen = checkpoint_weights.find_prefix(path, options)
+    model, version = _make_model(path, options, objects)
+    with _translated(path, version):
+        findings = checkpoint_weights.set_weights(model, prefix)
+    return describe_loaded(model, path, {}, f"Keras {version or 'weights'}", (*chosen, *findings))
+
+
+def _load_numbered(path: str, options: ReadOptions, objects: dict[str, Any]) -> LoadedKeras:
+    """Weights as Keras saves them since 2.12, of either Keras."""
+    model, version = _make_model(path, options, objects)
+    with _translated(path, version):
+        numbered_weights.set_weights(model, path)
+    return describe_loaded(model, path, {}, f"Keras {version or 'weights'}", ())
+
+
+def _make_model(path: str, options: ReadOptions, objects: dict[str, Any]) -> tuple[Any, str]:
+    """The model that weights belong to, with its first values, and the version of Keras that described it."""
+    if options.builder:
+        return architecture.build_model(options.builder), ""
+    if not options.architecture:
+        raise _miss_model(path, "in a format that names no layers")
+    config = architecture.parse_architecture(options.architecture)
+    if not architecture.is_third(config):
+        version = str(config.get("keras_version", ""))
+        return _rebuild(path, config, version or "2", options, objects), version
+    import keras
+
+    lambdas.check_lambdas(config, path, allowed=options.allow_lambda, known=objects)
+    with _translated(path, "3"):
+        return keras.models.model_from_json(json.dumps(config), custom_objects=objects), "3"
 
 
 def _load_archive(path: str, options: ReadOptions, objects: dict[str, Any]) -> LoadedKeras:

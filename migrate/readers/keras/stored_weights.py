@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +13,7 @@ from migrate.options import ReadOptions
 from migrate.readers.keras import hdf5, naming, old_weights
 
 _SHOWN = 6
-_HINT = "weights and model are not of one architecture"
+HINT = "weights and model are not of one architecture"
 
 
 def set_weights(model: Any, stored: hdf5.KerasHdf5, options: ReadOptions) -> tuple[Finding, ...]:
@@ -28,7 +30,12 @@ def set_weights(model: Any, stored: hdf5.KerasHdf5, options: ReadOptions) -> tup
     pairs = _pair_layers(model, stored)
     if not (is_first or origin.is_theano):
         _check_shapes(pairs, stored.path)
-        model.load_weights(stored.path, by_name=all(layer.name == entry.name for layer, entry in pairs))
+        by_name = all(layer.name == entry.name for layer, entry in pairs)
+        with tempfile.TemporaryDirectory(prefix="migrate-weights-") as folder:
+            # Keras goes by the name of the file, and takes "*.weights.h5" for a later format than it may be.
+            link = os.path.join(folder, "weights.h5")
+            os.symlink(os.path.abspath(stored.path), link)
+            model.load_weights(link, by_name=by_name)
         return ()
     with hdf5.open_file(stored.path) as file:
         group = file.get(hdf5.WEIGHTS, file)
@@ -53,7 +60,7 @@ def _check_shapes(pairs: Sequence[tuple[Any, hdf5.StoredLayer]], path: str) -> N
             if sorted(shape) != sorted(stored.shape) and "bias" not in stored.name:
                 wrong.append(f"{stored.name} is {list(stored.shape)} in the file, {list(shape)} in the model")
     if wrong:
-        raise errors.CorruptModelError(f"the weights do not fit: {_list(wrong, '; ')}", where=path, hint=_HINT)
+        raise errors.CorruptModelError(f"the weights do not fit: {spell_names(wrong, '; ')}", where=path, hint=HINT)
 
 
 def _describe_kernels(pairs: Sequence[tuple[Any, hdf5.StoredLayer]], path: str) -> tuple[Finding, ...]:
@@ -83,12 +90,13 @@ def _pair_layers(model: Any, stored: hdf5.KerasHdf5) -> list[tuple[Any, hdf5.Sto
     strange = [name for name in listed if name not in present]
     raise errors.CorruptModelError(
         f"the model has {len(present)} layers with weights, the file {len(listed)}: "
-        f"without weights in the file: {_list(lost)}; without a layer: {_list(strange)}",
+        f"without weights in the file: {spell_names(lost)}; without a layer: {spell_names(strange)}",
         where=stored.path,
-        hint=_HINT,
+        hint=HINT,
     )
 
 
-def _list(names: Sequence[str], separator: str = ", ") -> str:
+def spell_names(names: Sequence[str], separator: str = ", ") -> str:
+    """The first few, for an error's one line."""
     shown = separator.join(names[:_SHOWN]) or "none"
     return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown

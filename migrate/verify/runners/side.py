@@ -37,6 +37,7 @@ ORIGINALS: Mapping[Format, str] = {
     Format.CHECKPOINT: SESSION,
     Format.KERAS_H5: KERAS,
     Format.KERAS_V3: KERAS,
+    Format.KERAS_WEIGHTS: KERAS,
 }
 
 
