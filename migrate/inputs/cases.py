@@ -6,6 +6,16 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+# Cases that look for more than a graph says it takes: what the original refuses of them it does not take, no more.
+EDGES = "edges"
+SCALARS = tuple(f"scalars_{number}" for number in range(12))
+VENTURES = (EDGES, *SCALARS)
+
+
+def is_venture(name: str) -> bool:
+    """Whether the case of a name may be one that the original refuses."""
+    return name in VENTURES
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Case:

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from migrate import isolation
+from migrate.inputs.cases import VENTURES
 from migrate.options import Limits
 from migrate.verdict import EMPTY_BATCH, INTERFACE, Coverage, Verification
 from migrate.verify.judging.interface import compare_interfaces
@@ -58,7 +59,7 @@ def compare_pair(
     except isolation.JobError as error:
         if error.state != "died":
             raise
-        # Some kernels of old die of a batch without rows: that is nothing that a candidate must do, too.
+        # Some kernels of old die of a batch without rows, or of odd numbers: that is nothing that a candidate must do.
         pair = dataclasses.replace(pair, baseline=_skip_empty(pair.baseline), candidate=_skip_empty(pair.candidate))
         baseline = run_side(pair.baseline, limits)
     if isinstance(pair.candidate, Side) and baseline.shared:
@@ -166,7 +167,7 @@ def _answers(results: Results, draws: str = "") -> Answers:
 def _skip_empty(side: Side | Results) -> Side | Results:
     if isinstance(side, Results):
         return side
-    return dataclasses.replace(side, request=dataclasses.replace(side.request, skip=(EMPTY_BATCH,)))
+    return dataclasses.replace(side, request=dataclasses.replace(side.request, skip=(EMPTY_BATCH, *VENTURES)))
 
 
 def _change(side: Side, **changes: Any) -> Side:

@@ -131,6 +131,7 @@ class Facts:
         or None).
       candidates: values that the graph compares with.
       boundaries: bucket boundaries.
+      thresholds: (values at which the graph acts otherwise, whether the value itself is compared exactly).
       decoders: how strings are decoded; each names child sources.
       marks: image, positive, nonzero, divisor, keep_prob, drop_rate, sorted, switch.
       maximum: Dim that the largest element must equal.
@@ -141,6 +142,7 @@ class Facts:
     tables: list[tuple[Table, tuple[Step, ...], tuple[Any, Any, Any] | None]] = dataclasses.field(default_factory=list)
     candidates: list[Any] = dataclasses.field(default_factory=list)
     boundaries: list[float] = dataclasses.field(default_factory=list)
+    thresholds: list[tuple[float, bool]] = dataclasses.field(default_factory=list)
     decoders: list[Decoder] = dataclasses.field(default_factory=list)
     marks: set[str] = dataclasses.field(default_factory=set)
     maximum: Dim = None

@@ -10,7 +10,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from migrate.inputs.synthesis import dims, encoding, images
+from migrate.inputs.synthesis import dims, encoding, images, reaching
 from migrate.inputs.synthesis.abstract import Decoder, Facts, Feature, Source, Table
 from migrate.inputs.synthesis.dims import Symbol
 
@@ -43,6 +43,7 @@ class Generator:
       seed: goes into each random stream, beside the source's name: (seed, signature, case, ...).
       special: whether unusual strings and floats are wanted.
       nonfinite: whether NaN and Inf are wanted.
+      edges: whether values are to go through all that the graph tells apart.
       used_special: set where a value was unusual.
     """
 
@@ -52,6 +53,7 @@ class Generator:
     seed: tuple[Any, ...]
     special: bool = False
     nonfinite: bool = False
+    edges: bool = False
     used_special: bool = False
 
     def size(self, dim: dims.Dim) -> int:
@@ -219,6 +221,11 @@ class Generator:
         facts = source.facts
         if dtype == np.bool_:
             return self._make_bools(rng, shape, dtype)
+        points = reaching.list_points(facts, *self.find_bounds(facts), dtype.kind) if self.edges else []
+        if points:
+            self.used_special = True
+            values = reaching.lay_out(points, shape, place)
+            return np.asarray(np.sort(values, axis=None).reshape(shape) if "sorted" in facts.marks else values, dtype)
         if dtype.kind in "iu":
             values = self._make_integers(facts, rng, shape, dtype, place)
         else:
@@ -231,7 +238,7 @@ class Generator:
         """A single bool is a switch (is_training): off."""
         return rng.integers(0, 2, shape).astype(dtype) if shape else np.zeros((), dtype)
 
-    def _bounds(self, facts: Facts) -> tuple[Any, Any]:
+    def find_bounds(self, facts: Facts) -> tuple[Any, Any]:
         low = max((self._number(n) for n in facts.low), default=None)
         high = min((self._number(n) for n in facts.high), default=None)
         if low is not None and high is not None and low >= high:
@@ -241,7 +248,7 @@ class Generator:
     def _make_integers(
         self, facts: Facts, rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype, place: int
     ) -> np.ndarray:
-        low, high = self._bounds(facts)
+        low, high = self.find_bounds(facts)
         pool, outside = self._find_integers(facts)
         candidates = [c for c in facts.candidates if isinstance(c, int) and not isinstance(c, bool)]
         if facts.maximum is not None:
@@ -292,7 +299,7 @@ class Generator:
         return pool, outside
 
     def _make_floats(self, facts: Facts, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        low, high = self._bounds(facts)
+        low, high = self.find_bounds(facts)
         if "keep_prob" in facts.marks:
             return np.ones(shape)
         if "drop_rate" in facts.marks:

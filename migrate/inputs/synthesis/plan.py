@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from migrate.arrays import RaggedValue, SparseValue
-from migrate.inputs.cases import Case
-from migrate.inputs.synthesis import dims, graph_view
+from migrate.inputs.cases import EDGES, SCALARS, Case
+from migrate.inputs.synthesis import dims, graph_view, reaching
 from migrate.inputs.synthesis.abstract import Abstract, Origin
 from migrate.inputs.synthesis.dims import Dim, Equations, Symbol, find_symbols, find_values
 from migrate.inputs.synthesis.generate import Generator, find_numpy_dtype
@@ -27,6 +27,7 @@ _PASSES = 6
 _MOST_UNKNOWN_RANKS = 4
 # The unusual case is the largest batch too; pictures and Examples are large enough in threes.
 _MANY_ROWS = 8
+_WIDE_ROW = 256
 
 
 def synthesize_cases(
@@ -40,7 +41,8 @@ def synthesize_cases(
     """Cases whose inputs the signature can take, found by walking the graph from the inputs.
 
     One case `batch_<n>` for each batch size, with all inputs given; `unusual` (empty and unicode strings,
-    missing features, zeros, a denormal, large numbers) where the graph takes such values; `nonfinite` on request
+    missing features, zeros, a denormal, large numbers) where the graph takes such values; `edges` where it compares
+    with constants or looks up rows of small tables, `scalars_<i>` where an input is one number; `nonfinite` on request
     (NaN and both Infs among floats that may be any number); `defaults_omitted` where inputs have defaults. The same
     arguments give the same cases. A batch of 0 is left out where no input has a free first dimension.
     """
@@ -51,6 +53,7 @@ def synthesize_cases(
     unusual, is_special = plan.make_case("unusual", seed, rows, special=True)
     if is_special:
         cases.append(unusual)
+    cases.extend(plan.make_reaching_cases(seed, largest))
     if any(tensor.default is not None for tensor in signature.inputs.values()):
         full, _ = plan.make_case("defaults_omitted", seed, largest)
         given = {key: value for key, value in full.inputs.items() if signature.inputs[key].default is None}
@@ -95,8 +98,54 @@ class _Plan:
         sources = self.walk.sources.values()
         return any("image" in source.facts.marks or source.facts.decoders for source in sources)
 
+    def make_reaching_cases(self, seed: int, batch: int) -> list[Case]:
+        """`edges`: every side of every threshold, every row of small tables; `scalars_<i>`: an input that is one number
+        takes small ones, a large one and its thresholds in turn."""
+        generator = Generator(self.walk.sources, self.walk.equations, {}, (seed,))
+        counts, scalars = [0], {}
+        for name, source in self.walk.sources.items():
+            kind = find_numpy_dtype(source.dtype).kind
+            if kind in "iuf" and source.shape is not None:
+                facts, bounds = source.facts, generator.find_bounds(source.facts)
+                if source.shape or name not in self.signature.inputs:
+                    counts.append(len(reaching.list_points(facts, *bounds, kind)))
+                elif not self._is_settled(name):
+                    scalars[name] = reaching.list_scalars(facts, *bounds, kind)
+        rows = batch if self._is_wide() else min(max(*counts, batch), reaching.MOST_ROWS)
+        cases = []
+        if max(counts):
+            case, is_reaching = self.make_case(EDGES, seed, rows, edges=True)
+            ordinary, _ = self.make_case(EDGES, seed, rows)
+            alone = {key: ordinary.inputs[key] for key in scalars if key in ordinary.inputs}
+            cases = [Case(name=EDGES, inputs={**case.inputs, **alone})] if is_reaching else []
+        for number in range(max(map(len, scalars.values()), default=0)):
+            case, _ = self.make_case(SCALARS[number], seed, 1)
+            chosen = {
+                key: np.asarray(values[number % len(values)], case.inputs[key].dtype)
+                for key, values in scalars.items()
+                if values and self.signature.inputs[key].encoding is Encoding.DENSE
+            }
+            cases += [Case(name=case.name, inputs={**case.inputs, **chosen})] if chosen else []
+        return cases
+
+    def _is_wide(self) -> bool:
+        """Whether a row is large: a picture, a long sequence."""
+        sources = self.walk.sources.values()
+        sizes = [int(np.prod([d for d in s.shape or () if isinstance(d, int)], dtype=np.int64)) for s in sources]
+        return max(sizes, default=0) > _WIDE_ROW or any("image" in source.facts.marks for source in sources)
+
+    def _is_settled(self, key: str) -> bool:
+        return bool(_find_value_symbols(self.walk, key, ()))
+
     def make_case(
-        self, name: str, seed: int, batch: int, *, special: bool = False, nonfinite: bool = False
+        self,
+        name: str,
+        seed: int,
+        batch: int,
+        *,
+        special: bool = False,
+        nonfinite: bool = False,
+        edges: bool = False,
     ) -> tuple[Case, bool]:
         """The case, and whether anything in it is unusual."""
         equations = self.walk.equations
@@ -105,7 +154,8 @@ class _Plan:
             wanted |= set().union(*(find_symbols(d) for d in source.shape or ()), set())
         sizes, _ = find_values(equations, sorted(wanted), batch)
         stream = (seed, self.signature.key, name)
-        generator = Generator(self.walk.sources, equations, sizes, stream, special=special, nonfinite=nonfinite)
+        wishes = {"special": special, "nonfinite": nonfinite, "edges": edges}
+        generator = Generator(self.walk.sources, equations, sizes, stream, **wishes)
         inputs: dict[str, Any] = {}
         first_key: dict[tuple[str, ...], str] = {}
         for key, tensor in self.signature.inputs.items():

@@ -89,6 +89,14 @@ class Walk:
         for origin in x.origins:
             self.bound_origin(origin, low, high)
 
+    def bound_columns(self, indices: Abstract, shape: Sequence[Dim]) -> bool:
+        """Index tuples that were put together from columns point inside `shape`; False where they were not."""
+        columns = next((tag[1] for tag in indices.tags if isinstance(tag, tuple) and tag[0] == "columns"), None)
+        for column, size in zip(columns or (), shape, strict=False):
+            for origin in column:
+                self.bound_origin(origin, 0, size)
+        return columns is not None
+
     def bound_origin(self, origin: Origin, low: Any, high: Any) -> None:
         """Carries the bounds back over the origin's steps to the source."""
         steps = list(origin.steps)

@@ -7,6 +7,7 @@ import fnmatch
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from migrate.inputs.cases import is_venture
 from migrate.options import Tolerance
 from migrate.verdict import (
     EMPTY_BATCH,
@@ -103,7 +104,7 @@ def compare_results(
     refused = [
         f"{call}: {reason}"
         for call, reason in _choose_refusals(baseline, expected)
-        if not call.endswith(f"/{EMPTY_BATCH}")
+        if not call.endswith(f"/{EMPTY_BATCH}") and not is_venture(call.rpartition("/")[2])
     ] + baseline.notes
     if baseline.losses is not None and candidate.losses is None:
         refused.append(f"{LOSSES}: the candidate's cannot be asked for")
@@ -312,7 +313,9 @@ def _note_flips(diffs: list[OutputDiff]) -> list[str]:
 
 def _note_empty(baseline: Results) -> list[str]:
     places = sorted({call.rpartition("/")[0] for _, call in baseline.refusals if call.endswith(f"/{EMPTY_BATCH}")})
-    return [f"the baseline takes no batch without rows: {', '.join(places[:4])}"] if places else []
+    notes = [f"the baseline takes no batch without rows: {', '.join(places[:4])}"] if places else []
+    ventures = sorted({call for _, call in baseline.refusals if is_venture(call.rpartition("/")[2])})
+    return notes + ([f"the baseline refuses inputs that were tried: {', '.join(ventures[:4])}"] if ventures else [])
 
 
 def _list_places(places: list[tuple[str, str]]) -> str:

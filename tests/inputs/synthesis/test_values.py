@@ -311,3 +311,107 @@ def test_unusual_images_have_two_signs():
     run = run_graph(build)
     assert run.cases["batch_3"].inputs["x"].min() >= 0
     assert run.cases["unusual"].inputs["x"].min() < 0
+
+
+@pytest.mark.parametrize("op", [tf.raw_ops.Less, tf.raw_ops.GreaterEqual, tf.raw_ops.Equal, tf.raw_ops.NotEqual])
+def test_both_sides_of_what_is_compared_and_the_number_itself(op):
+    def build():
+        x = v1.placeholder(tf.float32, [None, 3])
+        return {"x": x}, {"y": op(x=x, y=tf.constant(37.5))}
+
+    run = run_graph(build)
+    values = run.cases["edges"].inputs["x"]
+    for column in values.T:  # each column may be another feature
+        assert 37.5 in column
+        assert column[column < 37.5].max() > 37 and column[column > 37.5].min() < 38
+        assert column.min() < 30 and column.max() > 45
+    assert len(np.unique(run.outputs["edges"]["y"])) == 2
+
+
+@pytest.mark.parametrize("op", [tf.raw_ops.Maximum, tf.raw_ops.Minimum])
+def test_both_sides_of_a_clip_behind_arithmetic(op):
+    def build():
+        x = v1.placeholder(tf.float32, [None])
+        return {"x": x}, {"y": op(x=x * 4.0 - 2.0, y=tf.constant(98.0))}
+
+    values = run_graph(build).cases["edges"].inputs["x"]
+    assert (values < 25).any() and (values > 25).any() and abs(values - 25).min() < 0.1
+    assert 25 not in values  # two honest roundings may differ there
+
+
+def test_every_bucket_its_boundaries_and_their_neighbours():
+    boundaries = [float(n * n) for n in range(1, 21)]
+
+    def build():
+        x = v1.placeholder(tf.float32, [None, 1])
+        return {"x": x}, {"y": tf.raw_ops.Bucketize(input=x, boundaries=boundaries)}
+
+    run = run_graph(build)
+    values = run.cases["edges"].inputs["x"].ravel()
+    assert set(boundaries) <= set(values.tolist())
+    assert set(run.outputs["edges"]["y"].ravel().tolist()) == set(range(21))
+    for boundary in boundaries:
+        near = values[abs(values - boundary) < 0.5]
+        assert near.min() < boundary < near.max()
+
+
+def test_whole_numbers_on_both_sides():
+    def build():
+        x = v1.placeholder(tf.int64, [None])
+        return {"x": x}, {"y": tf.raw_ops.Equal(x=x, y=tf.constant(70, tf.int64))}
+
+    assert {69, 70, 71} <= set(run_graph(build).cases["edges"].inputs["x"].tolist())
+
+
+@pytest.mark.parametrize("shape", [[None], [None, 2]])
+def test_every_row_of_a_small_embedding(shape):
+    def build():
+        x = v1.placeholder(tf.int32, shape)
+        return {"x": x}, {"y": tf.nn.embedding_lookup(weights(26, 4), x)}
+
+    ids = run_graph(build).cases["edges"].inputs["x"]
+    for column in ids.reshape(len(ids), -1).T:
+        assert set(column.tolist()) == set(range(26))
+
+
+def test_large_embeddings_get_no_case_of_their_own():
+    def build():
+        x = v1.placeholder(tf.int32, [None])
+        return {"x": x}, {"y": tf.nn.embedding_lookup(weights(5000, 4), x)}
+
+    assert "edges" not in run_graph(build).cases
+
+
+def test_edges_stay_within_what_is_demanded():
+    def build():
+        x = v1.placeholder(tf.int64, [None])
+        with tf.control_dependencies([v1.assert_less(x, np.int64(4)), v1.assert_non_negative(x)]):
+            return {"x": x}, {"y": tf.raw_ops.Greater(x=x, y=tf.constant(3, tf.int64))}
+
+    assert set(run_graph(build).cases["edges"].inputs["x"].tolist()) == {0, 1, 2, 3}
+
+
+def test_scalars_are_small_and_large():
+    def build():
+        n = v1.placeholder(tf.int32, [])
+        scale = v1.placeholder(tf.float32, [])
+        training = v1.placeholder(tf.bool, [])
+        return {"n": n, "scale": scale, "training": training}, {"y": tf.cast(n, tf.float32) * scale}
+
+    cases = [case.inputs for name, case in run_graph(build).cases.items() if name.startswith("scalars_")]
+    for key in ("n", "scale"):
+        assert {0, 1, 2, 3} < {inputs[key].item() for inputs in cases}
+        assert max(inputs[key].item() for inputs in cases) >= 100
+    assert not any(inputs["training"] for inputs in cases)
+
+
+def test_scalars_that_are_compared_and_that_divide():
+    def build():
+        limit = v1.placeholder(tf.float32, [])
+        divisor = v1.placeholder(tf.float32, [])
+        return {"limit": limit, "divisor": divisor}, {"y": tf.cast(limit > 0.25, tf.float32) / divisor}
+
+    cases = [case.inputs for name, case in run_graph(build).cases.items() if name.startswith("scalars_")]
+    limits = [inputs["limit"].item() for inputs in cases]
+    assert 0.25 in limits and any(0.24 < n < 0.25 for n in limits) and any(0.25 < n < 0.26 for n in limits)
+    assert all(inputs["divisor"].item() > 0 for inputs in cases)

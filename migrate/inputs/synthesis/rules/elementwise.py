@@ -11,6 +11,7 @@ import numpy as np
 from migrate.inputs.synthesis import dims
 from migrate.inputs.synthesis.abstract import UNKNOWN, Abstract, Claim
 from migrate.inputs.synthesis.graph_view import get_dtype
+from migrate.inputs.synthesis.reaching import note_thresholds
 from migrate.inputs.synthesis.walk import Rule, Walk
 
 _PASS = [
@@ -171,6 +172,7 @@ _BROADCAST = [
     "Igammac",
     "Zeta",
 ]
+_MOST_CONSTANTS = 64
 _COMPARE = {"Less": "lt", "LessEqual": "le", "Greater": "gt", "GreaterEqual": "ge", "Equal": "eq"}
 _MIRROR = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq"}
 _ARITHMETIC = {
@@ -267,9 +269,16 @@ def bucketize(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
 
 
 def _note_boundaries(walk: Walk, x: Abstract, boundaries: list[float]) -> None:
+    _note_thresholds(walk, x, np.array(boundaries, np.float64))
     for origin in x.origins:
         if not origin.steps:
             walk.sources[origin.source].facts.boundaries += [b for b in boundaries if np.isfinite(b)][:64]
+
+
+def _note_thresholds(walk: Walk, x: Abstract, constant: np.ndarray | None) -> None:
+    if constant is not None and constant.size <= _MOST_CONSTANTS and constant.dtype.kind in "iuf":
+        for origin in x.origins:
+            note_thresholds(walk.sources[origin.source].facts, origin, constant.reshape(-1).tolist())
 
 
 def cast(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
@@ -299,6 +308,8 @@ def combine(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
     for x, y, swapped in ((a, b, False), (b, a, True)):
         if x.origins and not y.origins:
             origins = _shift(node.op, x, y.scalar(), swapped)
+            if node.op in ("Maximum", "Minimum"):
+                _note_thresholds(walk, x, y.constant())
     if a.origins and b.origins:
         origins = _clip(node.op, origins) if node.op in ("Maximum", "Minimum") else ()
     tags = frozenset(tag for tag in a.tags | b.tags if tag == "random")
@@ -370,6 +381,8 @@ def _compare(walk: Walk, op: str, a: Abstract, b: Abstract, shape: Any) -> Abstr
             constant = y.constant()
             if constant is not None and constant.size <= 16 and op in ("Equal", "NotEqual"):
                 _note_candidates(walk, x, constant)
+            if op in _COMPARE or op == "NotEqual":
+                _note_thresholds(walk, x, constant)
             if y.scalar() is not None and name:
                 claims += [Claim(name, origin, y.scalar()) for origin in x.origins]
             if "random" in y.tags and name in ("le", "lt", "ge", "gt"):

@@ -143,14 +143,10 @@ def gather_nd(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
     if params.shape is None or not isinstance(depth, int):
         return Abstract(dtype=params.dtype, origins=origins)
     rows = [d for d in params.shape[:depth] if isinstance(d, int)]
-    columns = next((tag[1] for tag in indices.tags if isinstance(tag, tuple) and tag[0] == "columns"), None)
-    if columns is not None:
-        for column, size in zip(columns, params.shape, strict=False):
-            for origin in column:
-                walk.bound_origin(origin, 0, size)
-    elif rows:
+    joined = walk.bound_columns(indices, params.shape)
+    if rows and not joined:
         walk.bound(indices, 0, min(rows))
-    elif depth == 1:
+    elif depth == 1 and not joined:
         walk.bound(indices, 0, params.shape[0])
     return Abstract(dtype=params.dtype, shape=(*indices.sizes[:-1], *params.shape[depth:]), origins=origins)
 

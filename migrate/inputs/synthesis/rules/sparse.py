@@ -36,7 +36,7 @@ def sparse_to_dense(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstra
 
 
 def sparse_dense_mat_mul(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
-    _, values, shape, b = inputs
+    indices, values, shape, b = inputs
     a = read_shape(walk, shape)
     walk.want_rank(b, 2)
     if a is None or len(a) != 2 or b.rank != 2:
@@ -44,6 +44,7 @@ def sparse_dense_mat_mul(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> A
     rows, inner = (a[1], a[0]) if node.attr["adjoint_a"].b else a
     inner_b, columns = reversed(b.sizes) if node.attr["adjoint_b"].b else b.sizes
     walk.equations.equate(inner, inner_b)
+    walk.bound_columns(indices, (inner_b, rows) if node.attr["adjoint_a"].b else (rows, inner_b))
     return Abstract(dtype=values.dtype, shape=(rows, columns))
 
 
