@@ -3,8 +3,9 @@
     python c_api.py LIBRARY FOLDER < REQUESTS
 
 LIBRARY is libtensorflow_cc; TensorFlow's Python is not loaded. Each line of standard input is JSON: {"name", "path",
-"tags": [tag], "feeds": {tensor name: .npy file in FOLDER}, "fetches": [tensor name]}; strings are arrays of bytes.
-Prints a line for each: {"name", "outputs": {tensor name: .npy file}} or {"name", "error"}. The calls are those of
+"tags": [tag], "session": name, "feeds": {tensor name: .npy file in FOLDER}, "fetches": [tensor name]}; strings are
+arrays of bytes. Requests of one session find the state that the earlier ones left. Prints a line for each: {"name",
+"outputs": {tensor name: .npy file}} or {"name", "error"}; bfloat16 comes as float32. The calls are those of
 tensorflow/c/c_api.h, in the order in which org.tensorflow.SavedModelBundle makes them.
 """
 
@@ -20,7 +21,7 @@ _DTYPES = {
     "float32": 1, "float64": 2, "int32": 3, "uint8": 4, "int16": 5, "int8": 6, "complex64": 8, "int64": 9, "bool": 10,
     "uint16": 17, "complex128": 18, "float16": 19, "uint32": 22, "uint64": 23,
 }  # fmt: skip
-_STRING = 7
+_STRING, _BFLOAT16 = 7, 14
 _NUMPY = {number: name for name, number in _DTYPES.items()}
 _TSTRING_BYTES = 24  # sizeof(TF_TString), tensorflow/core/platform/ctstring_internal.h
 
@@ -87,7 +88,7 @@ class _Library:
                 self.init_string(place)
                 self.copy_string(place, text, len(text))
             return tensor
-        array = np.ascontiguousarray(array)
+        array = array.copy(order="C")  # np.ascontiguousarray would give a scalar the rank 1, past the end of `dims`
         tensor = self.new_tensor(_DTYPES[array.dtype.name], dims, array.ndim, array.nbytes)
         ctypes.memmove(self.data(tensor), array.ctypes.data, array.nbytes)
         return tensor
@@ -102,16 +103,24 @@ class _Library:
                 found[position] = ctypes.string_at(self.string_data(place), self.string_size(place))
             return found.reshape(shape)
         data = ctypes.string_at(self.data(tensor), self.byte_size(tensor))
+        if kind == _BFLOAT16:  # NumPy has none: the upper halves of float32
+            return (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32).reshape(shape)
         return np.frombuffer(data, dtype=_NUMPY[kind]).reshape(shape)
 
 
-def call_model(library, request, folder):
-    """Loads a model, runs it once; files of the outputs by tensor name."""
+def load_model(library, request):
+    """(session, graph) of a model."""
     status, graph = library.new_status(), library.new_graph()
     tags = (ctypes.c_char_p * len(request["tags"]))(*(tag.encode() for tag in request["tags"]))
     path = os.fsencode(request["path"])
     session = library.load(library.new_options(), None, path, tags, len(tags), graph, None, status)
     library.check(status)
+    return session, graph
+
+
+def call_model(library, session, graph, request, folder):
+    """Runs a model once; files of the outputs by tensor name."""
+    status = library.new_status()
 
     def find(name):
         operation, _, index = name.partition(":")
@@ -131,19 +140,22 @@ def call_model(library, request, folder):
     for position, name in enumerate(fetches):
         files[name] = f"{request['name']}-{position}.npy"
         np.save(os.path.join(folder, files[name]), library.to_array(taken[position]), allow_pickle=True)
-    library.close(session, status)
     return files
 
 
 def main():
-    library = _Library(sys.argv[1])
+    library, sessions = _Library(sys.argv[1]), {}
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            answer = {"outputs": call_model(library, request, sys.argv[2])}
+            if request["session"] not in sessions:
+                sessions[request["session"]] = load_model(library, request)
+            answer = {"outputs": call_model(library, *sessions[request["session"]], request, sys.argv[2])}
         except RuntimeError as error:
             answer = {"error": str(error)}
         print(json.dumps({"name": request["name"], **answer}), flush=True)
+    for session, _ in sessions.values():
+        library.close(session, library.new_status())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """Callers that compile: `tf.function(jit_compile=True)` over a migrated model, forward and a training step.
 
-Loops and conditionals are in tests/control_flow_catalogue/test_compiled.py. Strings and tables have no XLA kernels: of
-`hub_text_mean` TF 2.21 does not say so but aborts the process, so that no test can hold it.
+Loops and conditionals are in tests/control_flow_catalogue/test_compiled.py. Strings and tables have no XLA kernels.
+TF 2.21 says so at the first call (InvalidArgumentError). Where strings are looked up in a table it aborts the process
+at the second (`DataTypeCanUseMemcpy`, tensor.cc), of `hub_text_mean` as of a fresh TF2 model of tf.strings.split and a
+StaticHashTable: no test can hold that.
 """
 
 import numpy as np

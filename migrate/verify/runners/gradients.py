@@ -29,6 +29,9 @@ def session_gradients(
 ) -> dict[str, np.ndarray]:
     """Gradients in the session of a `baseline.LoadedVariant`; sources are float inputs and TRAINABLE_VARIABLES.
 
+    Of keys that share one tensor the first is what a migrated model computes with (finding `inputs-share-tensor`): the
+    others have zeros, as nothing depends on their values.
+
     Args:
       loaded: the variant; its graph is the default one.
       signature: whose outputs are differentiated.
@@ -42,6 +45,7 @@ def session_gradients(
         if tensor.encoding is Encoding.DENSE and tensor.name in feeds
     }
     sources = {name: tensor for name, tensor in sources.items() if tensor.dtype.is_floating}
+    unread = _find_repeated(sources)
     sources |= {v.op.name: v for v in tf.compat.v1.trainable_variables() if v.dtype.base_dtype.is_floating}
     found: dict[str, np.ndarray] = {}
     for key, tensor in signature.outputs.items():
@@ -61,7 +65,8 @@ def session_gradients(
             loaded.gradient_ops[signature.key, key] = weights, dense
         reset()
         arrays = loaded.session.run(dense, {**feeds, weights: make_weights(shape)})
-        found |= {spell_gradient(key, name): np.asarray(a) for name, a in zip(sources, arrays, strict=True)}
+        for name, array in zip(sources, arrays, strict=True):
+            found[spell_gradient(key, name)] = np.zeros_like(array) if name in unread else np.asarray(array)
     return found
 
 
@@ -95,6 +100,12 @@ def tape_gradients(
         for (name, source), gradient in zip(sources.items(), gradients, strict=True):
             found[spell_gradient(key, name)] = _densify(gradient, source).numpy()
     return found
+
+
+def _find_repeated(sources: Mapping[str, Any]) -> frozenset[str]:
+    """Names of the sources whose tensor an earlier name has already."""
+    first: dict[str, str] = {}
+    return frozenset(name for name, tensor in sources.items() if first.setdefault(tensor.name, name) != name)
 
 
 def _is_float(value: Any) -> bool:
