@@ -141,6 +141,30 @@ class Coverage:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class InputPreview:
+    """One input of a call as a person would look at it.
+
+    Attributes:
+      where: id of the call.
+      key: of the input.
+      dtype: its name, after "sparse " or "ragged " where it is that.
+      shape: of the whole tensor; of a ragged one's flat values.
+      text: the first values.
+      image: data URI of the first image, "" where it is none.
+    """
+
+    where: str
+    key: str
+    dtype: str
+    shape: tuple[int, ...]
+    text: str
+    image: str = ""
+
+    def to_record(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) | {"shape": list(self.shape)}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
     """The verdict over all outputs.
 
@@ -151,7 +175,7 @@ class Verification:
       problems: what failed on the candidate's side only.
       notes: what a reader must know to weigh the verdict (random outputs, unequal variable sets).
       level: how far it went, one of LEVELS.
-      inputs: what was fed, for people: {"where", "key", "dtype", "shape", "text", "png": base64 or ""}.
+      inputs: what was fed, for people: records of `InputPreview`.
       bisection: where the values begin to differ: {"where", "node", "op", "message", ...}, one an output.
       benchmark: speed and memory side by side, {} unless asked for.
       tolerances: those of single outputs: {"output" (a pattern), "relative", "absolute", "ulp", "source"}.

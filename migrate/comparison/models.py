@@ -82,7 +82,7 @@ def compare_models(
             verification = dataclasses.replace(verification, benchmark=measured)
         verification = dataclasses.replace(
             verification,
-            inputs=plan.inputs,
+            inputs=tuple(preview.to_record() for preview in plan.inputs),
             notes=(*plan.notes, *verification.notes),
             tolerances=_list_tolerances(options, sources),
             reproduce=reproduce.spell_command(spell_location(baseline), spell_location(candidate), given),

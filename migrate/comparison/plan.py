@@ -8,6 +8,7 @@ from typing import Any
 
 from migrate.isolation import Job
 from migrate.options import ReadOptions
+from migrate.verdict import InputPreview
 from migrate.verify.runners.request import Names
 
 
@@ -77,7 +78,7 @@ class Plan:
       answers: candidate's own call id -> baseline's call id.
       names: how each side spells what the other has named.
       not_compared, notes: lines for people.
-      inputs: previews of what is fed (`inputs.preview`).
+      inputs: what is fed, for people.
     """
 
     outputs: tuple[tuple[str, str], ...]
@@ -92,7 +93,7 @@ class Plan:
     names: tuple[Names, Names] = (Names(), Names())
     not_compared: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    inputs: tuple[dict[str, Any], ...] = ()
+    inputs: tuple[InputPreview, ...] = ()
 
 
 PLAN = Job("migrate.comparison.planning:plan", PlanRequest, Plan)

@@ -11,36 +11,39 @@ import numpy as np
 from migrate.arrays import RaggedValue, SparseValue, is_float
 from migrate.inputs.calls import Call
 from migrate.inputs.synthesis.images import encode_png
+from migrate.verdict import InputPreview
 
 _MOST, _WIDTH, _ITEMS = 48, 300, 12
 _MAGIC = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"BM": "image/bmp"}
 _LARGEST_IMAGE = 40_000
 
 
-def preview_calls(calls: Iterable[Call]) -> tuple[dict[str, Any], ...]:
-    """{"where", "key", "dtype", "shape", "text", "image": data URI or ""} for the first inputs of the calls."""
-    found: list[dict[str, Any]] = []
+def preview_calls(calls: Iterable[Call]) -> tuple[InputPreview, ...]:
+    """The first inputs of the calls."""
+    found: list[InputPreview] = []
     for call in calls:
         for key, value in call.inputs.items():
             if len(found) < _MOST:
-                found.append({"where": call.id, "key": key, **_preview(value)})
+                found.append(_preview(call.id, key, value))
     return tuple(found)
 
 
-def _preview(value: Any) -> dict[str, Any]:
+def _preview(where: str, key: str, value: Any) -> InputPreview:
     kind = ""
-    shape: list[int] = []
+    shape: tuple[int, ...] = ()
     if isinstance(value, SparseValue):
-        kind, shape, value = "sparse ", [int(n) for n in value.dense_shape], value.values
+        kind, shape, value = "sparse ", tuple(int(n) for n in value.dense_shape), value.values
     elif isinstance(value, RaggedValue):
         kind, value = "ragged ", value.flat_values
     array = np.asarray(value)
-    return {
-        "dtype": kind + ("string" if array.dtype.kind == "O" else array.dtype.name),
-        "shape": shape or list(array.shape),
-        "text": _spell(array),
-        "image": _find_image(array),
-    }
+    return InputPreview(
+        where=where,
+        key=key,
+        dtype=kind + ("string" if array.dtype.kind == "O" else array.dtype.name),
+        shape=shape or array.shape,
+        text=_spell(array),
+        image=_find_image(array),
+    )
 
 
 def _spell(array: np.ndarray) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+
+from migrate.verdict import InputPreview
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +14,7 @@ class Extras:
     update_call: id of the training call after which variables are read, "" for none.
     random: (tags/signature, output key) of outputs that a random number generator reaches.
     racy: of outputs that TF1 computed before or after a write, as it happened.
-    inputs: previews of what is fed, for people (`inputs.preview`).
+    inputs: what is fed, for people.
     deep: a graph is deeper than TensorFlow rewrites in reasonable time (`graph.depth`).
     """
 
@@ -21,5 +22,5 @@ class Extras:
     update_call: str = ""
     random: tuple[tuple[str, str], ...] = ()
     racy: tuple[tuple[str, str], ...] = ()
-    inputs: tuple[dict[str, Any], ...] = ()
+    inputs: tuple[InputPreview, ...] = ()
     deep: bool = False

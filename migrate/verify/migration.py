@@ -73,4 +73,5 @@ def verify_migration(
         {"output": pattern, **dataclasses.asdict(tolerance), "source": beside}
         for pattern, tolerance in criteria.tolerances.items()
     )
-    return dataclasses.replace(verification, inputs=extras.inputs, tolerances=listed)
+    previews = tuple(preview.to_record() for preview in extras.inputs)
+    return dataclasses.replace(verification, inputs=previews, tolerances=listed)

@@ -159,10 +159,10 @@ def test_previews():
     text = make_bytes_array(np.array(["naïve", b"\xff\x00"], dtype=object))
     calls = [Call(tags=(), signature="f", case="0", inputs={"image": image, "text": text, "n": np.arange(20)})]
     picture, words, numbers = preview.preview_calls(calls)
-    data = base64.b64decode(picture["image"].removeprefix("data:image/png;base64,"))
+    data = base64.b64decode(picture.image.removeprefix("data:image/png;base64,"))
     assert tf.io.decode_png(data).shape == (8, 8, 3)
-    assert "'naïve'" in words["text"] and "2 bytes" in words["text"] and not words["image"]
-    assert numbers["text"].startswith("0, 1, 2") and numbers["text"].endswith("…") and numbers["shape"] == [20]
+    assert "'naïve'" in words.text and "2 bytes" in words.text and not words.image
+    assert numbers.text.startswith("0, 1, 2") and numbers.text.endswith("…") and numbers.shape == (20,)
 
 
 def test_codec_of_answers(tmp_path):

@@ -43,7 +43,7 @@ def make_verification():
         "dtype": "float32",
         "shape": [1],
         "text": NASTY,
-        "image": pixel[0]["image"],
+        "image": pixel[0].image,
     }
     return dataclasses.replace(found, inputs=(given,), reproduce=f"migrate-compare --baseline='{NASTY}'")
 
