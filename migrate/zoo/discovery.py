@@ -89,10 +89,10 @@ def _is_model_dir(path: str) -> bool:
 
 
 def _is_checkpoint(folder: str, files: Sequence[str]) -> bool:
-    """Whether a folder of a checkpoint can be migrated as a whole: its graph lies beside its values."""
+    """Whether a folder holds a checkpoint: with its graph, or values alone, whose model is to be given."""
     if Format.CHECKPOINT not in READABLE:
         return False
-    return any(name.endswith(".meta") for name in files) and detect.is_checkpoint_dir(folder)
+    return any(name.endswith((".meta", ".index")) for name in files) and detect.is_checkpoint_dir(folder)
 
 
 def is_model_file(path: str) -> bool:
