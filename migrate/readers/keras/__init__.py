@@ -2,6 +2,7 @@
 
 hdf5                        what an HDF5 file holds, told without TensorFlow
 configs, lambdas, custom    configs as data; code that a file holds; objects of the user's own
+lambda_layer                Lambda layers with their functions
 upgrade, merging            configs of Keras 1 and early Keras 2 -> today's
 old_weights, old_layers     their weights, and layers that are gone or compute otherwise today
 channels_first              layers with channels first, on devices whose kernels have them last

@@ -16,6 +16,8 @@ from typing import Any
 from migrate import errors
 from migrate.readers.keras import configs
 
+# Keys of a Lambda's config that may hold code; "<key>_type" says whether they do.
+FUNCTIONS = ("function", "output_shape", "mask")
 _CODE, _BYTES = ord("c"), ord("s")
 _FLAG_REF = 0x80
 # RESUME is among the first instructions of a function: 151 in Python 3.11 and 3.12, 149 in 3.13.
@@ -35,7 +37,7 @@ def check_lambdas(config: Any, path: str, *, allowed: bool, known: Collection[st
       BlockedError: there are such layers; all are named at once.
     """
     stored = {
-        configs.name_of(entry): _parse_code(entry["config"].get("function"))
+        configs.name_of(entry): _find_codes(entry)
         for entry in configs.iterate_layers(config)
         if is_stored_lambda(entry) and configs.name_of(entry) not in known
     }
@@ -49,9 +51,13 @@ def check_lambdas(config: Any, path: str, *, allowed: bool, known: Collection[st
             where=path,
             hint=f"trust it with --allow_lambda, or {give}",
         )
-    strange = {name: describe_bytecode(code) for name, code in stored.items()}
     mine = f"Python {sys.version_info[0]}.{sys.version_info[1]}"
-    foreign = {name: origin for name, origin in strange.items() if origin != describe_own_python()}
+    origins_by_name = {name: [describe_bytecode(code) for code in codes] for name, codes in stored.items()}
+    foreign = {
+        name: next(origin for origin in origins if origin != describe_own_python())
+        for name, origins in origins_by_name.items()
+        if set(origins) != {describe_own_python()}
+    }
     if foreign:
         origins = ", ".join(f"{name} ({origin})" for name, origin in foreign.items())
         raise errors.BlockedError(
@@ -60,11 +66,25 @@ def check_lambdas(config: Any, path: str, *, allowed: bool, known: Collection[st
 
 
 def is_stored_lambda(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry is a Lambda layer whose function is bytecode."""
+    """Whether an entry is a Lambda layer with a function that is bytecode."""
+    return bool(_find_codes(entry))
+
+
+def _find_codes(entry: Mapping[str, Any]) -> list[bytes]:
+    """The marshalled functions of a Lambda layer; a function that is a name, or a shape that is numbers, is none."""
     config = entry["config"]
-    if entry["class_name"] not in ("Lambda", "TFOpLambda") or not isinstance(config, Mapping):
-        return False
-    return entry["class_name"] == "Lambda" and not isinstance(config.get("function"), str)
+    if entry["class_name"] != "Lambda" or not isinstance(config, Mapping):
+        return []
+    return [parse_code(config.get(key)) for key in FUNCTIONS if _is_code(config, key)]
+
+
+def _is_code(config: Mapping[str, Any], key: str) -> bool:
+    value = config.get(key)
+    if isinstance(value, Mapping):
+        return value.get("class_name") == "__lambda__"
+    kind = config.get(f"{key}_type")
+    # Without a type, a function that is no name is none that Keras could have looked up.
+    return kind == "lambda" or (key == FUNCTIONS[0] and not isinstance(value, str))
 
 
 def give_functions(config: Any, objects: Mapping[str, Any]) -> Any:
@@ -85,7 +105,7 @@ def give_functions(config: Any, objects: Mapping[str, Any]) -> Any:
     return configs.replace_layers(config, change)
 
 
-def _parse_code(function: Any) -> bytes:
+def parse_code(function: Any) -> bytes:
     """The marshalled code of a config's `function`; b"" where it cannot be told."""
     if isinstance(function, Mapping):  # Keras 3: {"class_name": "__lambda__", "config": {"code", ...}}
         function = function.get("config", {}).get("code")

@@ -110,7 +110,7 @@ def _rebuild(
     """The model of a config of Keras 1 or 2, with its first values."""
     import tf_keras
 
-    from migrate.readers.keras import channels_first, old_layers
+    from migrate.readers.keras import channels_first, lambda_layer, old_layers
 
     major = hdf5.find_major(version)
     lambdas.check_lambdas(config, path, allowed=options.allow_lambda, known=objects)
@@ -119,6 +119,7 @@ def _rebuild(
         known = {
             **old_layers.find_layers(version, is_first=major <= 1),
             **channels_first.find_layers(config),
+            "Lambda": lambda_layer.make_layer(objects, allowed=options.allow_lambda),
             **objects,
         }
         return tf_keras.models.model_from_json(json.dumps(config), custom_objects=known)
