@@ -29,6 +29,8 @@ _STAND_INS: dict[str, tuple[str, Mapping[str, str]]] = {
 }
 # Where the seed stands among the stand-in's inputs: behind the shape, or behind logits and number.
 _SEED_PLACES = {"Multinomial": 2}
+# Their shape is that of the draws for each parameter; the stand-in's is that of all.
+_SHAPE_OF_EACH = frozenset({"RandomGamma", "RandomPoissonV2"})
 
 
 def iterate_generators(graph_def: Any) -> Iterator[Any]:
@@ -81,6 +83,10 @@ def replace_generators(graph_def: Any, streams: Mapping[str, str]) -> None:
                 first = node.input[0].lstrip("^").partition(":")[0]
                 seed.input.extend([f"^{first}"] if first in names else [])
                 added.append(seed)
+                if node.op in _SHAPE_OF_EACH:
+                    widening = _widen_shape(node, seed, reference)
+                    added.extend(widening)
+                    node.input[0] = reference(widening[-1].name)
                 _replace_node(node, reference(seed.name))
         nodes.extend(added)
 
@@ -97,6 +103,25 @@ def _make_seed(name: str, stream: str) -> Any:
     tensor.tensor_shape.dim.add(size=2)
     tensor.int_val.extend([zlib.crc32(stream.encode()) & 0x7FFFFFFF, 1])
     return seed
+
+
+def _widen_shape(node: Any, seed: Any, reference: Callable[[str], str]) -> list[Any]:
+    """Nodes whose last gives the shape of all draws: [*shape, *shape of the parameters]."""
+    shape = node_def_pb2.NodeDef(name=f"{node.name}/stand_in_parameters", op="Shape", input=[node.input[1]])
+    shape.attr["T"].CopyFrom(node.attr["T" if node.op == "RandomGamma" else "R"])
+    shape.attr["out_type"].CopyFrom(node.attr["S"])
+    axis = node_def_pb2.NodeDef(name=f"{node.name}/stand_in_axis", op="Const", input=list(seed.input))
+    axis.attr["dtype"].type = types_pb2.DT_INT32
+    tensor = axis.attr["value"].tensor
+    tensor.dtype = types_pb2.DT_INT32
+    tensor.tensor_shape.SetInParent()
+    tensor.int_val.append(0)
+    whole = node_def_pb2.NodeDef(name=f"{node.name}/stand_in_shape", op="ConcatV2")
+    whole.input.extend([node.input[0], reference(shape.name), reference(axis.name)])
+    whole.attr["N"].i = 2
+    whole.attr["T"].CopyFrom(node.attr["S"])
+    whole.attr["Tidx"].type = types_pb2.DT_INT32
+    return [shape, axis, whole]
 
 
 def _replace_node(node: Any, seed: str) -> None:

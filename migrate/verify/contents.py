@@ -47,7 +47,7 @@ def list_files(folder: str, leave_out: Iterable[str] = ()) -> dict[str, str]:
 
 def sort_entries(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A table's entries in the order of their keys: where they lie in it says nothing."""
-    flat = [bytes(key) for key in keys.ravel()] if keys.dtype == object else keys.reshape(len(keys), -1)[:, :1].ravel()
+    flat = [bytes(key) for key in keys.ravel()] if keys.dtype == object else [tuple(key.flat) for key in keys]
     order = sorted(range(len(keys)), key=flat.__getitem__)
     return _take(keys, order), _take(values, order)
 
