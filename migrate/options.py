@@ -63,8 +63,7 @@ class ReadOptions:
       builder: "module:function" that makes the Keras model whose weights the source holds.
       architecture: file with the Keras model's config (JSON or YAML) whose weights the source holds.
       allow_lambda: load Lambda layers, which runs code that the file holds.
-      pieces: parts that get signatures of their own: "NAME(x=in:0)->(y=out:0)" of a graph,
-        "INPUT_LAYER:OUTPUT_LAYER" of a Keras model.
+      pieces: parts that get signatures of their own: "NAME(x=in:0)->(y=out:0)".
       signature_map: "old=new" renames signatures.
       xai: add the signatures that explainers ask for.
       keras_backend: of a file of Keras 1, which does not say: "theano" turned kernels round; "" takes TensorFlow.

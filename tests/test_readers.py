@@ -52,6 +52,13 @@ def test_zoo(slug, tmp_path):
         assert len(variant.collections.get("regularization_losses", ())) == origin["regularization_losses"][label]
 
 
+def test_piece_that_describes_nothing():
+    """It is refused, not passed over."""
+    told = ReadOptions(pieces=("first:last",))
+    with pytest.raises(errors.UsageError, match="--piece"):
+        readers.read_model(str(ZOO / "frozen_constants" / "model"), told)
+
+
 def test_partitioned_variables_know_their_slice():
     """SaveV2's spelling: the whole's shape, then start,length of each dimension."""
     specs = {spec.name: spec for spec in _only("tf18_partitioned").variables}

@@ -75,7 +75,8 @@ def read_model(
 def _finish(model: LegacyModel, options: ReadOptions) -> LegacyModel:
     """What is done to a model of any format."""
     for text, flag in ((options.signature, "--signature"), *((piece, "--piece") for piece in options.pieces)):
-        if is_signature_spec(text):
+        # A signature may be named only; a part has to be described.
+        if is_signature_spec(text) or flag == "--piece":
             model = inference.add_signature(model, text, flag)
     model = signature_map.map_signatures(model, options.signature_map)
     if options.xai:
