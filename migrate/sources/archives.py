@@ -91,6 +91,23 @@ def unpack_archive(path: str, folder: str, limits: UnpackLimits | None = None) -
         raise errors.CorruptModelError("the archive holds no file", where=path)
 
 
+def check_archive(path: str, limits: UnpackLimits | None = None) -> None:
+    """Refuses an archive by what it declares; nothing is unpacked. For one that another library will open.
+
+    Raises:
+      UnsafeModelError: it holds a name that leads out of it, a link, a device, or more than the limits.
+    """
+    limits = limits or UnpackLimits()
+    packed, total = max(os.path.getsize(path), 1), 0
+    try:
+        for count, member in enumerate(_list_members(path), start=1):
+            total += member.size
+            _place(member, os.sep, path)
+            _check(count, total, packed, limits, limits.max_bytes, path)
+    except errors.CorruptModelError as error:
+        raise errors.UnsafeModelError(error.message, where=path, hint=error.hint) from error
+
+
 def may_hold_model(path: str, limits: UnpackLimits | None = None) -> bool:
     """Whether an archive names a file that may be a model's, or an archive: one of somebody's data does not.
 

@@ -10,6 +10,7 @@ stored_weights, naming      HDF5 -> the layers of a model, every weight accounte
 checkpoint_weights          values of a TensorFlow checkpoint -> the variables of a model
 numbered_weights            Keras' *.weights.h5 -> the variables of a model
 architecture                the model of weights that have none with them
+safety                      what a config may not name
 loading                     a source -> Keras model
 models, tracing             how a model is called; Keras model -> GraphVariants and a checkpoint
 reader                      Source -> LegacyModel

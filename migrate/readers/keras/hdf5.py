@@ -72,19 +72,20 @@ def find_major(version: str) -> int:
 
 
 @contextlib.contextmanager
-def open_file(path: str) -> Iterator[Any]:
-    """An h5py.File for reading; whatever h5py raises within says that the file is damaged.
+def open_file(file: Any, path: str = "") -> Iterator[Any]:
+    """An h5py.File for reading, of a path or an open file (then `path` is for the error); whatever h5py raises within
+    says that the file is damaged.
 
     Raises:
       CorruptModelError: the file is no HDF5, truncated, or lacks what it should hold.
     """
     try:
-        with h5py.File(path, "r") as file:
-            yield file
+        with h5py.File(file, "r") as opened:
+            yield opened
     except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
         raise errors.CorruptModelError(
             f"the HDF5 file cannot be read: {str(error).splitlines()[0][:200]}",
-            where=path,
+            where=path or file,
             hint="it is damaged or truncated: copy it again",
         ) from error
 
@@ -94,7 +95,9 @@ def parse_hdf5(path: str) -> KerasHdf5:
 
     Raises:
       CorruptModelError: it is damaged, or nothing that Keras writes.
+      UnsafeModelError: a part of it lies in another file.
     """
+    check_links(path, path)
     with open_file(path) as file:
         config, training = (_parse_json(file, key, path) for key in (CONFIG, TRAINING))
         group = file.get(WEIGHTS, file)
@@ -113,6 +116,38 @@ def parse_hdf5(path: str) -> KerasHdf5:
             layers=tuple(
                 StoredLayer(name=name, weights=_parse_weights(group[name])) for name in read_names(group, LAYER_NAMES)
             ),
+        )
+
+
+def check_links(file: Any, path: str) -> None:
+    """Refuses a file parts of which lie in other files, which reading it would open: nothing that Keras writes.
+
+    Args:
+      file: path, or an open file.
+      path: for the error.
+
+    Raises:
+      UnsafeModelError: it has external links, or arrays that lie elsewhere.
+    """
+    found: list[str] = []
+
+    def look(name: str | bytes, link: Any) -> None:
+        name = _as_text(name)
+        if isinstance(link, h5py.ExternalLink):
+            found.append(f"{name}: {link.filename}")
+        elif isinstance(link, h5py.HardLink) and isinstance(entry := opened[name], h5py.Dataset):
+            if entry.external:
+                found.append(f"{name}: {_as_text(entry.external[0][0])}")
+            elif entry.is_virtual:
+                found.append(f"{name}: {', '.join(source.file_name for source in entry.virtual_sources())}")
+
+    with open_file(file, path) as opened:
+        opened.visititems_links(look)
+    if found:
+        raise errors.UnsafeModelError(
+            f"parts of the HDF5 file lie in other files: {'; '.join(found[:4])}",
+            where=path,
+            hint="do not trust the file; if it is your own, copy it with h5repack, or save the model again",
         )
 
 

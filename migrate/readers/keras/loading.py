@@ -13,9 +13,21 @@ from typing import Any
 from migrate import errors
 from migrate.model import Finding, Severity
 from migrate.options import ReadOptions
-from migrate.readers.keras import architecture, custom, hdf5, lambdas, naming, numbered_weights, stored_weights, upgrade
+from migrate.readers.keras import (
+    architecture,
+    custom,
+    hdf5,
+    lambdas,
+    naming,
+    numbered_weights,
+    safety,
+    stored_weights,
+    upgrade,
+)
+from migrate.sources import archives
 
 _HDF5_MAGIC, _ZIP_MAGIC = b"\x89HDF", b"PK\x03\x04"
+_MAX_CONFIG = 2**28
 _HINT = "give layers and functions of your own with --custom_objects=module:name"
 
 
@@ -114,6 +126,8 @@ def _rebuild(
 
     major = hdf5.find_major(version)
     lambdas.check_lambdas(config, path, allowed=options.allow_lambda, known=objects)
+    safety.check_config(config, path, allowed=options.allow_lambda, known=objects)
+    objects = safety.name_registered(config, objects)
     config = upgrade.upgrade_config(lambdas.give_functions(config, objects), major, path)
     with _translated(path, version):
         known = {
@@ -147,6 +161,7 @@ def _load_checkpoint(path: str, options: ReadOptions, objects: dict[str, Any]) -
 
 def _load_numbered(path: str, options: ReadOptions, objects: dict[str, Any]) -> LoadedKeras:
     """Weights as Keras saves them since 2.12, of either Keras."""
+    hdf5.check_links(path, path)
     model, version = _make_model(path, options, objects)
     with _translated(path, version):
         numbered_weights.set_weights(model, path)
@@ -166,21 +181,35 @@ def _make_model(path: str, options: ReadOptions, objects: dict[str, Any]) -> tup
     import keras
 
     lambdas.check_lambdas(config, path, allowed=options.allow_lambda, known=objects)
+    safety.check_config(config, path, allowed=options.allow_lambda, known=objects)
+    objects = safety.name_registered(config, objects)
     with _translated(path, "3"):
         return keras.models.model_from_json(json.dumps(config), custom_objects=objects), "3"
 
 
 def _load_archive(path: str, options: ReadOptions, objects: dict[str, Any]) -> LoadedKeras:
-    """A .keras file (keras/saving/saving_lib.py): a zip of config.json, metadata.json and model.weights.h5."""
+    """A .keras file (keras/saving/saving_lib.py): a zip of config.json, metadata.json and model.weights.h5.
+
+    Raises:
+      UnsafeModelError: a name leads out of it, it unpacks to more than it should, its weights lie in another file.
+    """
     try:
+        archives.check_archive(path)
         with zipfile.ZipFile(path) as archive:
-            version = str(json.loads(archive.read("metadata.json")).get("keras_version", ""))
-            config = json.loads(archive.read("config.json"))
+            metadata, config = (_read_json(archive, name, path) for name in ("metadata.json", "config.json"))
+            if numbered_weights.NAME in archive.namelist():
+                with archive.open(numbered_weights.NAME) as weights:
+                    hdf5.check_links(weights, path)
+        version = str(metadata.get("keras_version", ""))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise errors.CorruptModelError(
             f"no .keras file, or it is damaged: {error}", where=path, hint="copy the file again"
         ) from error
     lambdas.check_lambdas(config, path, allowed=options.allow_lambda, known=objects)
+    # What the model was compiled with is not loaded.
+    described = {key: value for key, value in config.items() if key != "compile_config"}
+    safety.check_config(described, path, allowed=options.allow_lambda, known=objects)
+    objects = safety.name_registered(config, objects)
     library: Any
     if version.startswith("3"):
         import keras
@@ -196,6 +225,13 @@ def _load_archive(path: str, options: ReadOptions, objects: dict[str, Any]) -> L
         )
     found = _describe_training(config.get("compile_config"))
     return describe_loaded(model, path, {}, f"Keras {version}", found)
+
+
+def _read_json(archive: zipfile.ZipFile, name: str, path: str) -> Any:
+    size = archive.getinfo(name).file_size
+    if size > _MAX_CONFIG:
+        raise errors.UnsafeModelError(f"{name} claims {size:,} bytes", where=path, hint="do not trust the file")
+    return json.loads(archive.read(name))
 
 
 def describe_loaded(
