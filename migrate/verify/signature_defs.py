@@ -129,6 +129,7 @@ def describe_migrated(path: str, record: Mapping[str, Any]) -> list[dict[str, An
     variants = read_variants(path)
     definitions = {s.key: s for variant in variants for s in variant.signatures.values()}
     index = graph_index.GraphIndex(variants[0].graph_def)
+    recorded = {key: set(d.defaults) for key, d in protos.parse_saved_model(path).meta_graphs[0].signature_def.items()}
     found = []
     for piece in record["pieces"]:
         for position, mode in enumerate(piece["modes"]):
@@ -136,6 +137,10 @@ def describe_migrated(path: str, record: Mapping[str, Any]) -> list[dict[str, An
             if definition is None:
                 continue  # interface and outputs both say that it is gone
             entry = describe_signature(mode["tags"], dataclasses.replace(definition, key=piece["signature"]), index)
+            for key, tensor in entry["inputs"].items():
+                if "default" in tensor:
+                    # What serves the model has it from the SignatureDef, whatever the graph holds.
+                    tensor["served_default"] = key in recorded[piece["signature_def"]]
             if position:
                 entry |= {"inputs": None, "outputs": None}
             found.append(entry)

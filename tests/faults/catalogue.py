@@ -196,6 +196,43 @@ def lost_signature(folder):
         del meta.signature_def[sorted(key for key in meta.signature_def if not key.startswith("__"))[0]]
 
 
+def lose_defaults(folder):
+    """Inputs that might be left out are asked for: neither SignatureDef nor graph has their values."""
+    with p.edited(folder) as meta:
+        before = meta.SerializeToString()
+        for signature in meta.signature_def.values():
+            signature.defaults.clear()
+        for node in meta.graph_def.node:
+            if node.op == "PlaceholderWithDefault":
+                node.op = "Placeholder"
+                del node.input[:]
+        if meta.SerializeToString() == before:
+            raise p.NothingPlanted("no defaults")
+
+
+def lose_recorded_defaults(folder):
+    """A server has the defaults from the SignatureDef alone."""
+    with p.edited(folder) as meta:
+        if not any(signature.defaults for signature in meta.signature_def.values()):
+            raise p.NothingPlanted("no defaults")
+        for signature in meta.signature_def.values():
+            signature.defaults.clear()
+
+
+def other_defaults(folder):
+    with p.edited(folder) as meta:
+        nodes = {node.name: node for node in meta.graph_def.node}
+        given = [nodes[n.input[0].split(":")[0]] for n in nodes.values() if n.op == "PlaceholderWithDefault"]
+        if not [node for node in given if p.scale_const(2.0)(node)]:
+            raise p.NothingPlanted("no defaults")
+
+
+for plant, culprit in (
+    (lose_defaults, "it was optional and is no longer"),
+    (lose_recorded_defaults, "no longer gives its default"),
+    (other_defaults, "became"),
+):
+    fault(plant.__name__, "zoo/saved_model_odd_keys", "inference", plant, culprit, fast=plant is lose_defaults)
 for model in ("zoo/hub_dense_l2", "zoo/estimator_custom", "zoo/hub_several_signatures"):
     fault("output_renamed", model, "interface", rename_output, "lacks it")
     fault("method_changed", model, "interface", other_method, "method name")

@@ -112,6 +112,8 @@ def _explain_tensor(old: Entry, new: Entry, side: str) -> str:
         return "it was optional and is no longer"
     if old.get("default") and new.get("default") and old["default"] != new["default"]:
         return f"default {old['default']} became {new['default']}"
+    if old.get("default") and old.get("served_default", True) and not new.get("served_default", True):
+        return f"the SignatureDef no longer gives its default {old['default']}"
     # An input may be freer than it was, an output may promise more than it did; not the other way.
     promised, found = (old["shape"], new["shape"]) if side == "outputs" else (new["shape"], old["shape"])
     if not is_refined(promised, found):
