@@ -15,6 +15,7 @@ from migrate.verify.runners.side import KERAS, MIGRATED, ORIGINALS, SERVING
 from migrate.write import provenance
 
 RECORDED = "recorded"
+_SCAN_SECONDS = 60.0
 # Folders of the planned calls, as each side spells them.
 BASELINE_CALLS, CANDIDATE_CALLS = "calls", "calls_candidate"
 
@@ -108,7 +109,10 @@ def explore_subject(subject: Subject, name: str, work: str, options: CompareOpti
     where = f"{name} {subject.path}"
     if subject.kind != RECORDED:
         check = scan_job.CheckRequest(path=subject.path, allowed=options.allow_unsafe_ops)
-        isolation.run_job(scan_job.CHECK, check, limits=options.limits, where=where)
+        # Looking a model through is no run of a side: a short --timeout is meant for those.
+        timeout = None if options.limits.timeout is None else max(options.limits.timeout, _SCAN_SECONDS)
+        limits = dataclasses.replace(options.limits, timeout=timeout)
+        isolation.run_job(scan_job.CHECK, check, limits=limits, where=where)
     is_deep = options.level in ("training", "gradients", "trajectory")
     if subject.kind != KERAS and not (subject.kind == SERVING and is_deep):
         return subject

@@ -15,6 +15,7 @@ from migrate.model import Finding, Severity
 from migrate.options import ReadOptions
 from migrate.readers.keras import (
     architecture,
+    configs,
     custom,
     hdf5,
     lambdas,
@@ -136,7 +137,21 @@ def _rebuild(
             "Lambda": lambda_layer.make_layer(objects, allowed=options.allow_lambda),
             **objects,
         }
-        return tf_keras.models.model_from_json(json.dumps(config), custom_objects=known)
+        try:
+            return tf_keras.models.model_from_json(json.dumps(config), custom_objects=known)
+        except Exception as error:  # Keras 2.13 and newer configs: "'str' object is not callable", and no name
+            unknown = _find_unknown_layers(config, known)
+            if not unknown or any(name in str(error) for name in unknown):
+                raise
+            raise ValueError(f"unknown layers: {', '.join(unknown)}") from error
+
+
+def _find_unknown_layers(config: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:
+    """Layers of a config that neither Keras 2 nor the user has."""
+    import tf_keras
+
+    names = {str(entry["class_name"]) for entry in configs.iterate_layers(config) if configs.name_of(entry)}
+    return sorted(n for n in names if n not in known and not any(hasattr(m, n) for m in (tf_keras.layers, tf_keras)))
 
 
 def _fill_built(path: str, described: hdf5.KerasHdf5, options: ReadOptions) -> LoadedKeras:
