@@ -6,6 +6,7 @@ from compat.hub import (
     compressed_module_resolver,
     migrated,
     native_module,
+    readable,
     registry,
     resolver,
     uncompressed_module_resolver,
@@ -16,10 +17,12 @@ def _run() -> None:
     """Registers them; what is registered last is asked first."""
     for implementation in (
         resolver.PathResolver(),
+        readable.ArchiveResolver(),
         uncompressed_module_resolver.HttpUncompressedFileResolver(),
         compressed_module_resolver.GcsCompressedFileResolver(),
         compressed_module_resolver.HttpCompressedFileResolver(),
     ):
         registry.resolver.add_implementation(implementation)
     registry.loader.add_implementation(native_module.Loader())
+    registry.loader.add_implementation(readable.SavedModelLoader())
     registry.loader.add_implementation(migrated.Loader())
