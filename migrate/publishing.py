@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 from migrate import detect
+from migrate.publish import card
 from migrate.write import copying, provenance, staging
 from migrate.write.staging import is_writable, remove_stale_staging
 
@@ -44,5 +45,16 @@ def publish_copy(written: str, dest: str, source: str, *, hard: bool, on_ready: 
         if record is not None:
             record["source"]["name"] = os.path.basename(os.path.abspath(detect.detect_format(source).path))
             provenance.write_record(publication.staged, record)
+            _rename_card(os.path.join(publication.staged, card.FILE), os.path.basename(dest), record["source"]["name"])
         on_ready(publication.staged)
         publication.publish(dest)
+
+
+def _rename_card(path: str, name: str, source: str) -> None:
+    if not os.path.isfile(path):
+        return
+    with open(path, encoding="utf-8") as file:
+        text = card.rename_card(file.read(), name, source)
+    os.unlink(path)  # it may be a hard link to the other copy's
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,12 @@ def write_card(name: str, record: Mapping[str, Any], example: str) -> str:
     if record["findings"]:
         sections.append(["## Findings", "", *_list_findings(record["findings"])])
     return "\n\n".join("\n".join(section) for section in sections) + "\n"
+
+
+def rename_card(text: str, name: str, source: str) -> str:
+    """The page as `write_card` writes it for the same model under another name, from a source of another name."""
+    body = text.partition("\n")[2]
+    return f"# {name}\n" + re.sub(r"migrated from `[^`]*`", lambda _: f"migrated from `{source}`", body, count=1)
 
 
 def _describe(record: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ def test_duplicates_are_migrated_once(small, tmp_path):
     first = str(small / "deep" / "hub_third")
     assert links == {"hub_again": first, "hub_dense_l2": first}
     one, two = dest / "deep" / "hub_third", dest / "hub_again"
-    alone = tmp_path / "alone"
+    alone = tmp_path / "alone" / "hub_again"
     migrate.migrate_model(small / "hub_again", alone, UNVERIFIED)
     for path in alone.rglob("*"):
         if path.is_file() and path.name != "fingerprint.pb":  # it holds a random number
