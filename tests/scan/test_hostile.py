@@ -1,5 +1,6 @@
 """Every hostile model is refused in a second with the place of the fault, and nothing of it has run."""
 
+import sys
 import time
 
 import pytest
@@ -29,6 +30,10 @@ def test_there_are_many():
     assert len(BY_NAME) == len(HOSTILE) >= 60
 
 
+# Coverage's tracing alone makes the largest of them take half again as long.
+CPU_SECONDS = 5 if sys.gettrace() is None else 20
+
+
 @pytest.mark.parametrize("name", BY_NAME)
 def test_scan_refuses(made, name):
     case = BY_NAME[name]
@@ -37,7 +42,7 @@ def test_scan_refuses(made, name):
     with pytest.raises(errors.SourceError) as failure:
         scan.check_files(str(folder))
         scan.check_model(str(folder))
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < CPU_SECONDS
     text = str(failure.value)
     assert "\n" not in text and str(folder) in text, text
     for word in case.words:
