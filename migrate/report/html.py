@@ -38,7 +38,7 @@ _SEVERITY = (
 _WAITING = (Status.BLOCKED, Status.SKIPPED)
 _MOST_SLOW, _MOST_REASONS, _MOST_CHANGES, _MOST_NOTES = 5, 6, 40, 3
 _REASON_WIDTH = 90
-_WARNING, _NOTE = "⚠", "ⓘ"
+_WARNING, _NOTE = "⚠", "\N{INFORMATION SOURCE}"
 
 
 def find_page_name(source: str) -> str:

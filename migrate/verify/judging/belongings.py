@@ -189,7 +189,16 @@ def _compare_names(where: str, what: str, wanted: set[str], found: list[str]) ->
 
 
 def _differ(where: str, what: str, message: str, level: str) -> OutputDiff:
-    return OutputDiff(where=where, route=CALLABLE, output=what, equal=not message, message=message, level=level)
+    # Digests, names and keys are compared exactly: what is equal is the same to the bit.
+    return OutputDiff(
+        where=where,
+        route=CALLABLE,
+        output=what,
+        equal=not message,
+        message=message,
+        level=level,
+        bit_identical=not message,
+    )
 
 
 def cover_belongings(diffs: list[OutputDiff]) -> list[Coverage]:

@@ -47,6 +47,13 @@ def test_one_file_may_serve_two_assets_but_not_two_attachments():
     assert told(belongings.compare_files(old, new)) == [("files", "attachment q", "the candidate lacks it")]
 
 
+def test_equal_files_are_the_same_to_the_bit():
+    old = results(files={"asset v.txt": lines(b"a", b"b")})
+    assert [diff.bit_identical for diff in belongings.compare_files(old, old)] == [True]
+    new = results(files={"asset v.txt": lines(b"a", b"c")})
+    assert [diff.bit_identical for diff in belongings.compare_files(old, new)] == [False]
+
+
 def test_a_file_that_lost_its_end_says_so():
     old = results(files={"assets.extra notes": lines(b"a", b"b", b"c")})
     new = results(files={"assets.extra notes": lines(b"a", b"b")})
