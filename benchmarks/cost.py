@@ -188,7 +188,7 @@ def measure_growth(bench: Bench) -> None:
         sources = {size: write(bench.fresh(f"{what}_{size}"), size) for size in sizes}
         sides: dict[str, Callable[[], Run]] = {"import": lambda: Run(IMPORT)}
         for size, source in sources.items():
-            sides[str(size)] = lambda source=source: Run(bench.migrate(source, "--verify=none"))  # type: ignore[misc]
+            sides[str(size)] = lambda source=source: Run(bench.migrate(source, "--verify=none"))
         found = bench.in_turn(sides)
         small, large = sizes[0], sizes[-1]
         base = _seconds(found["import"])
@@ -228,8 +228,8 @@ def measure_replicas(bench: Bench) -> None:
     for folder in _list_models(bench.arguments.replicas):
         found = bench.in_turn(
             {
-                "naive": lambda folder=folder: Run(bench.naive(folder, ""), may_fail=True),  # type: ignore[misc]
-                "ours": lambda folder=folder: Run(bench.migrate(folder)),  # type: ignore[misc]
+                "naive": lambda folder=folder: Run(bench.naive(folder, ""), may_fail=True),
+                "ours": lambda folder=folder: Run(bench.migrate(folder)),
             }
         )
         driver = max(run.own for run in found["ours"]) / 2**20
@@ -239,7 +239,7 @@ def measure_replicas(bench: Bench) -> None:
             "60 s, 4x, 200 MB",
         )
     for folder in _list_models(bench.arguments.exports):
-        found = bench.in_turn({"ours": lambda folder=folder: Run(bench.migrate(folder))})  # type: ignore[misc]
+        found = bench.in_turn({"ours": lambda folder=folder: Run(bench.migrate(folder))})
         bench.add(f"export {os.path.basename(folder)}, verified", f"{_seconds(found['ours']):.1f} s", "4 s")
 
 
@@ -253,7 +253,7 @@ def measure_start(bench: Bench) -> None:
     """Any command until it prints its help."""
     found = bench.in_turn(
         {
-            name: lambda name=name: Run([sys.executable, "-m", f"migrate.cli.{name}", "--help"], may_fail=True)  # type: ignore[misc]
+            name: lambda name=name: Run([sys.executable, "-m", f"migrate.cli.{name}", "--help"], may_fail=True)
             for name in ("inspect", "model", "compare", "zoo")
         }
     )

@@ -8,7 +8,7 @@ from absl import flags
 
 from migrate import comparison, errors
 from migrate.cli import program
-from migrate.options import BATCH_SIZES, LEVELS, CompareOptions, Limits, Tolerance
+from migrate.options import BATCH_SIZES, LEVELS, CompareOptions, Tolerance
 from migrate.report import comparison as reports
 from migrate.verdict import Verdict
 from migrate.verify.judging import tolerances
@@ -55,8 +55,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("benchmark", False, "Measure speed and memory of both.")
     flags.DEFINE_multi_string("op_library", [], "Shared library with custom ops; may be given several times.")
     program.define_safety_flags()
-    flags.DEFINE_float("timeout", None, "Seconds that each side may take.", lower_bound=0)
-    flags.DEFINE_float("memory_limit_gb", None, "Gigabytes that each side may allocate.", lower_bound=0)
+    program.define_limit_flags("each side")
     flags.DEFINE_integer("seed", 0, "Seed of the synthesised inputs.")
 
 
@@ -65,7 +64,6 @@ def main() -> int:
     values = flags.FLAGS
     if values.report:
         reports.check_report(values.report, keep=(baseline, candidate, values.inputs))
-    memory = values.memory_limit_gb
     options = CompareOptions(
         level=values.level,
         inputs=values.inputs,
@@ -86,7 +84,7 @@ def main() -> int:
         benchmark=values.benchmark,
         op_library=tuple(values.op_library),
         allow_unsafe_ops=program.parse_unsafe_ops(),
-        limits=Limits(timeout=values.timeout, memory_limit=int(memory * 2**30) if memory else None),
+        limits=program.parse_limits(),
         seed=values.seed,
         save_to=reports.find_folder(values.report) if values.report else "",
     )

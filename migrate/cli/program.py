@@ -155,13 +155,29 @@ def define_migration_flags(timeout: float | None = None) -> None:
     flags.DEFINE_string("target_tensorflow", "", "Block models that TensorFlow of this version (2.8, say) cannot load.")
     flags.DEFINE_multi_string("op_library", [], "Shared library with custom ops; may be given several times.")
     define_safety_flags()
-    flags.DEFINE_float("timeout", timeout, "Seconds that each stage of a model may take.", lower_bound=0)
-    flags.DEFINE_float("memory_limit_gb", None, "--memory_limit in gigabytes.", lower_bound=0)
-    define_size_flag("memory_limit", "Memory that each stage of a model may take with all its processes, say 4GB.")
-    define_size_flag("disk_limit", "Disk that each stage of a model may fill, say 10GB.")
+    define_limit_flags("each stage of a model", timeout)
     flags.DEFINE_float("rtol", Tolerance().relative, "Relative tolerance of floats.")
     flags.DEFINE_float("atol", Tolerance().absolute, "Absolute tolerance of floats.")
     flags.DEFINE_integer("seed", 0, "Seed of the synthesised inputs.")
+
+
+def define_limit_flags(what: str, timeout: float | None = None) -> None:
+    """Flags for what one isolated process may take; `what` runs in it, `timeout` is the default of --timeout."""
+    flags.DEFINE_float("timeout", timeout, f"Seconds that {what} may take.", lower_bound=0)
+    flags.DEFINE_float("memory_limit_gb", None, "--memory_limit in gigabytes.", lower_bound=0)
+    define_size_flag("memory_limit", f"Memory that {what} may take with all its processes, say 4GB.")
+    define_size_flag("disk_limit", f"Disk that {what} may fill, say 10GB.")
+
+
+def parse_limits() -> Limits:
+    """The flags of `define_limit_flags`.
+
+    Raises:
+      UsageError: a size is none.
+    """
+    gigabytes = flags.FLAGS.memory_limit_gb
+    memory = parse_size_flag("memory_limit") or (int(gigabytes * 2**30) if gigabytes else None)
+    return Limits(timeout=flags.FLAGS.timeout, memory_limit=memory, disk_limit=parse_size_flag("disk_limit"))
 
 
 def define_size_flag(name: str, text: str) -> None:
@@ -185,8 +201,6 @@ def parse_size_flag(name: str) -> int | None:
 def parse_migration_flags(*, publish: str = "pass", already_tf2: str = "skip") -> MigrateOptions:
     """The flags of `define_migration_flags` as options; `publish` and `already_tf2` where a command has them."""
     values = flags.FLAGS
-    gigabytes = values.memory_limit_gb
-    memory = parse_size_flag("memory_limit") or (int(gigabytes * 2**30) if gigabytes else None)
     return MigrateOptions(
         overwrite=values.overwrite,
         verify=values.verify,
@@ -205,7 +219,7 @@ def parse_migration_flags(*, publish: str = "pass", already_tf2: str = "skip") -
         allow_unsafe_ops=parse_unsafe_ops(),
         target_tensorflow=values.target_tensorflow,
         tolerance=Tolerance(relative=values.rtol, absolute=values.atol),
-        limits=Limits(timeout=values.timeout, memory_limit=memory, disk_limit=parse_size_flag("disk_limit")),
+        limits=parse_limits(),
         publish=publish,
         already_tf2=already_tf2,
         seed=values.seed,

@@ -17,7 +17,6 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-from migrate import errors
 from migrate.model import Finding, Format, Severity, Source
 from migrate.options import ReadOptions
 from migrate.readers import checkpoint, training_checkpoint
@@ -65,24 +64,13 @@ def set_weights(model: Any, prefix: str) -> tuple[Finding, ...]:
     training = [key for key in shapes if key in beside or _SLOT in key or _is_training(key, keys)]
     strange = sorted(set(shapes) - set(training) - set(keys.values()))
     lost = [naming.spell(variable) for key, variable in variables.items() if key not in keys]
-    if strange or lost:
-        raise errors.CorruptModelError(
-            f"without a value in the checkpoint: {stored_weights.spell_names(lost)}; "
-            f"without a variable: {stored_weights.spell_names(strange)}",
-            where=prefix,
-            hint=stored_weights.HINT,
-        )
+    stored_weights.check_names(lost, strange, "a value in the checkpoint", prefix)
     wrong = [
         f"{key} is {list(shapes[key])} in the checkpoint, {list(variables[owner].shape)} in the model"
         for owner, key in keys.items()
         if tuple(shapes[key]) != tuple(variables[owner].shape)
     ]
-    if wrong:
-        raise errors.CorruptModelError(
-            f"the weights do not fit: {stored_weights.spell_names(wrong, '; ')}",
-            where=prefix,
-            hint=stored_weights.HINT,
-        )
+    stored_weights.check_fit(wrong, prefix)
     for owner, key in keys.items():
         variables[owner].assign(reader.get_tensor(key))
     left = Counter(_find_owner(key, place) for key in training if key != _GRAPH_KEY)

@@ -12,7 +12,6 @@ from typing import Any
 
 import h5py
 
-from migrate import errors
 from migrate.readers.keras import hdf5, stored_weights
 
 _VARIABLES = "vars"
@@ -45,24 +44,13 @@ def set_weights(model: Any, path: str) -> None:
         os.remove(own)
         lost = [name for name in expected if name not in stored]
         strange = [name for name in stored if name not in expected]
-        if lost or strange:
-            raise errors.CorruptModelError(
-                f"without an array in the file: {stored_weights.spell_names(lost)}; "
-                f"without a variable: {stored_weights.spell_names(strange)}",
-                where=path,
-                hint=stored_weights.HINT,
-            )
+        stored_weights.check_names(lost, strange, "an array in the file", path)
         wrong = [
             f"{name} is {list(stored[name])} in the file, {list(shape)} in the model"
             for name, shape in expected.items()
             if stored[name] != shape
         ]
-        if wrong:
-            raise errors.CorruptModelError(
-                f"the weights do not fit: {stored_weights.spell_names(wrong, '; ')}",
-                where=path,
-                hint=stored_weights.HINT,
-            )
+        stored_weights.check_fit(wrong, path)
         # Keras goes by the name of the file.
         os.symlink(os.path.abspath(path), own)
         model.load_weights(own)

@@ -59,8 +59,35 @@ def _check_shapes(pairs: Sequence[tuple[Any, hdf5.StoredLayer]], path: str) -> N
             shape = tuple(weight.shape)
             if sorted(shape) != sorted(stored.shape) and "bias" not in stored.name:
                 wrong.append(f"{stored.name} is {list(stored.shape)} in the file, {list(shape)} in the model")
+    check_fit(wrong, path)
+
+
+def check_names(lost: Sequence[str], strange: Sequence[str], value: str, where: str) -> None:
+    """Every variable has a value and every value a variable.
+
+    Args:
+      lost: variables without one.
+      strange: values without a variable.
+      value: what a value is called there, "an array in the file".
+      where: the file.
+
+    Raises:
+      CorruptModelError: lists both sides.
+    """
+    if lost or strange:
+        raise errors.CorruptModelError(
+            f"without {value}: {spell_names(lost)}; without a variable: {spell_names(strange)}", where=where, hint=HINT
+        )
+
+
+def check_fit(wrong: Sequence[str], where: str) -> None:
+    """No weight has another shape than its variable; `wrong` describes those that do.
+
+    Raises:
+      CorruptModelError: some do.
+    """
     if wrong:
-        raise errors.CorruptModelError(f"the weights do not fit: {spell_names(wrong, '; ')}", where=path, hint=HINT)
+        raise errors.CorruptModelError(f"the weights do not fit: {spell_names(wrong, '; ')}", where=where, hint=HINT)
 
 
 def _describe_kernels(pairs: Sequence[tuple[Any, hdf5.StoredLayer]], path: str) -> tuple[Finding, ...]:

@@ -23,6 +23,7 @@ from migrate.graph import index as graph_index
 from migrate.inputs import calls as call_files
 from migrate.options import ReadOptions
 from migrate.readers import protos, read_model
+from migrate.verify.runners.altered import write_altered
 from migrate.verify.runners.baseline import LoadedVariant, as_array, split_value
 from migrate.verify.runners.request import InsideRequest
 from migrate.verify.runners.side import MIGRATED, SESSION
@@ -156,12 +157,7 @@ def _run_exposed(
     meta_graph = saved_model.meta_graphs[0]
     signature = next(s for v in read_variants(path) for s in v.signatures.values() if s.key == key)
     exposed = exposure.expose_signature(meta_graph.graph_def, signature, with_bodies=with_bodies)
-    os.makedirs(folder)
-    with open(os.path.join(folder, "saved_model.pb"), "wb") as file:
-        file.write(saved_model.SerializeToString())
-    for name in ("variables", "assets"):
-        if os.path.isdir(os.path.join(path, name)):
-            os.symlink(os.path.join(os.path.abspath(path), name), os.path.join(folder, name))
+    write_altered(saved_model, path, folder)
     feeds = {
         name: part
         for input_key, value in call.inputs.items()

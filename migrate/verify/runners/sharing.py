@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 from migrate.graph import stand_ins
 from migrate.readers import protos
+from migrate.verify.runners.altered import write_altered
 
 
 def describe_model(path: str) -> dict[str, tuple[str, bool]]:
@@ -28,10 +28,5 @@ def copy_model(path: str, folder: str, streams: Mapping[str, str]) -> str:
     saved_model = protos.parse_saved_model(path)
     for meta_graph in saved_model.meta_graphs:
         stand_ins.replace_generators(meta_graph.graph_def, streams)
-    os.makedirs(folder)
-    with open(os.path.join(folder, "saved_model.pb"), "wb") as file:
-        file.write(saved_model.SerializeToString())
-    for name in ("variables", "assets"):
-        if os.path.isdir(os.path.join(path, name)):
-            os.symlink(os.path.join(os.path.abspath(path), name), os.path.join(folder, name))
+    write_altered(saved_model, path, folder)
     return folder
