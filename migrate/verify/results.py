@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -13,7 +14,7 @@ import numpy as np
 from migrate import spool
 from migrate.verdict import Coverage
 
-_VALUES, _STATUS = "results.bin", "results.json"
+_VALUES, _STATUS, _UNDER_WAY = "results.bin", "results.json", "under_way.txt"
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -68,6 +69,13 @@ class Results:
     folder: str = ""
     loaded_from: str = ""
     _spool: spool.Spool | None = None
+
+    def begin_call(self, route: str, call: str) -> None:
+        """Leaves word in the folder of what is about to be answered: the process may die of it, or never come back."""
+        if self.folder:
+            os.makedirs(self.folder, exist_ok=True)
+            with open(os.path.join(self.folder, _UNDER_WAY), "w", encoding="utf-8") as file:
+                file.write(f"{call} ({route})" if route else call)
 
     def record_outputs(self, route: str, call: str, outputs: Mapping[str, Any]) -> None:
         """What a call answered. With a folder, the values do not stay in memory, and equal ones are written once."""
@@ -147,6 +155,8 @@ class Results:
         }
         with open(os.path.join(folder, _STATUS), "w", encoding="utf-8") as file:
             json.dump(status, file)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(folder, _UNDER_WAY))
 
     @classmethod
     def load(cls, folder: str) -> Results:
@@ -212,6 +222,13 @@ def _read_nested(
         (entry["route"], entry["call"]): {key: values[f"{kind}|{position}|{key}"] for key in entry["keys"]}
         for position, entry in enumerate(listing)
     }
+
+
+def find_under_way(folder: str) -> str:
+    """What a runner that did not come to its end was answering, "" where that is not known."""
+    with contextlib.suppress(OSError), open(os.path.join(folder, _UNDER_WAY), encoding="utf-8") as file:
+        return file.read()
+    return ""
 
 
 _NOISE = ("Graph execution error", "Detected at node", "<stack traces", "[[", "File ", "Node:", "2 root error")

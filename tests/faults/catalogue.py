@@ -135,8 +135,7 @@ for model in ("zoo/hub_text_mean", "zoo/hub_nested"):
 
 
 for model in ("zoo/tables_clashing_names", "zoo/resources_unused"):
-    # The values that a table is filled with are constants of its filler.
-    plant = nodes("Const", p.add_const(1), name="values")
+    plant = functools.partial(p.change_table_values, amount=1)
     fault("table_values", model, "inference", plant, "table")
 
 # 6. What a piece says of itself, losses, updates.
@@ -260,7 +259,7 @@ def rename_nodes(folder):
                     caret = "^" if text.startswith("^") else ""
                     head, colon, rest = text.lstrip("^").partition(":")
                     node.input[position] = f"{caret}{renamed.get(head, head)}{colon}{rest}"
-            for key, text in function.ret.items():
+            for key, text in list(function.ret.items()):
                 head, colon, rest = text.partition(":")
                 function.ret[key] = f"{renamed.get(head, head)}{colon}{rest}"
 

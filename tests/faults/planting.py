@@ -106,7 +106,7 @@ def rename_results(function, node, old):
         for position, text in enumerate(other.input):
             if text.startswith(spelled[0]):
                 other.input[position] = text.replace(*spelled, 1)
-    for key, text in function.ret.items():
+    for key, text in list(function.ret.items()):
         if text.startswith(spelled[0]):
             function.ret[key] = text.replace(*spelled, 1)
 
@@ -181,6 +181,20 @@ def add_const(amount):
         return True
 
     return change
+
+
+def change_table_values(folder, amount):
+    """Adds to the values that tables are filled with, constants of their fillers."""
+    found = False
+    with edited(folder) as meta:
+        for function in meta.graph_def.library.function:
+            nodes = {node.name: node for node in function.node_def}
+            for node in function.node_def:
+                if node.op in ("LookupTableImportV2", "InitializeTableV2"):
+                    filled = nodes.get(node.input[2].partition(":")[0])
+                    found |= filled is not None and filled.op == "Const" and add_const(amount)(filled)
+    if not found:
+        raise NothingPlanted("no table that constants fill")
 
 
 def swap_branches(node):

@@ -10,6 +10,8 @@ from migrate.options import MigrateOptions
 from ..conftest import ROOT
 from .catalogue import FAULTS, HARMLESS
 
+_SECONDS = 30.0
+
 
 def source_of(model):
     folder, slug = model.split("/")
@@ -35,9 +37,9 @@ def migrated(tmp_path_factory):
 def judge(planted, migrated, folder):
     shutil.copytree(migrated(planted.model), folder)
     planted.plant(folder)
-    return migrate.compare_models(
-        source_of(planted.model), folder, migrate.CompareOptions(level=planted.level, seed=1, draws=40)
-    )
+    # A loop that no longer ends is told by the time it takes.
+    options = migrate.CompareOptions(level=planted.level, seed=1, draws=40, limits=migrate.Limits(timeout=_SECONDS))
+    return migrate.compare_models(source_of(planted.model), folder, options)
 
 
 def choose(listed):

@@ -221,6 +221,7 @@ def _run_variant(
         only = wish.draw_calls if wish.draw_calls and not state.is_moved else [call.id for call in wanted]
         for call in [call for call in wanted if call.id in only]:
             answer = _make_answer(loaded, call)
+            found.begin_call("", call.id)
             try:
                 if "train" in variant.tags:
                     state.restore()
@@ -324,6 +325,7 @@ def _run_gradients(
             continue
         signature = loaded.variant.signatures[call.signature]
         feeds = loaded.make_feeds(signature.inputs, call.inputs)
+        found.begin_call("gradients", call.id)
         try:
             found.gradients["", call.id] = session_gradients(loaded, signature, feeds, state.restore)
         except Exception as error:  # What TF1 cannot differentiate is told, whatever it raises.

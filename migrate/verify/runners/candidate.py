@@ -97,6 +97,7 @@ def _run_route(
         def answer(compute: Any = compute, call: call_files.Call = call) -> dict[str, Any]:
             return {key: to_value(value) for key, value in compute(call.inputs).items()}
 
+        found.begin_call(route, call.id)
         try:
             for _ in range(_REPEATS if wish.repeat else 0):
                 answer()
@@ -123,6 +124,7 @@ def _run_gradients(
             if not _is_way(route, piece, call, training):
                 continue
             compute = _make_compute(loaded, route, piece, training)
+            found.begin_call(f"gradients, {route}", call.id)
             try:
                 found.gradients[route, call.id] = tape_gradients(compute, inputs, loaded.variables, loaded.reset)
             except Exception as error:  # as in _run_route

@@ -48,6 +48,7 @@ def run_session(
             if has_state and (call.tags != tags or piece["modes"][0]["training"]):
                 _restore(session, meta_graph, path)
             tags = call.tags
+            found.begin_call(SESSION, call.id)
             try:
                 outputs = _run_call(session, variant.signatures[piece["signature_def"]], call)
                 if call.id in chosen:

@@ -116,6 +116,7 @@ def _run_call(
             outputs = loaded.compute(names.signature or call.signature, own)
         return {names.outputs.get(key, key): value for key, value in outputs.items()}
 
+    found.begin_call(route, call.id)
     try:
         inputs = _convert(loaded, call, names)
 

@@ -6,10 +6,10 @@ import dataclasses
 import os
 from collections.abc import Mapping
 
-from migrate.isolation import Job, run_job
+from migrate.isolation import Job, JobError, run_job
 from migrate.model import Format
 from migrate.options import Limits
-from migrate.verify.results import Results
+from migrate.verify.results import Results, find_under_way
 from migrate.verify.runners.request import RunRequest
 
 # What runs a side of each kind.
@@ -54,11 +54,18 @@ def run_side(side: Side | Results, limits: Limits) -> Results:
     """Runs one side in a process of its own.
 
     Raises:
-      JobError: it crashed or hung.
+      JobError: it crashed or hung; it says in which call.
     """
     if isinstance(side, Results):
         return side
     written = os.path.dirname(side.request.results)
     model = (side.request.path,)
-    run_job(RUNNERS[side.kind], side.request, limits=limits, folders=(written,), read_only=model, where=side.label)
+    try:
+        run_job(RUNNERS[side.kind], side.request, limits=limits, folders=(written,), read_only=model, where=side.label)
+    except JobError as error:
+        call = find_under_way(side.request.results)
+        if not call:
+            raise
+        message = f"{error.message}, while it answered {call}"
+        raise JobError(message, state=error.state, log=error.log, where=error.where, hint=error.hint) from error
     return Results.load(side.request.results)

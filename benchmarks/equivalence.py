@@ -1,0 +1,183 @@
+"""Why a mutant computes what the model does: reasons that the graph proves.
+
+A change of a node's values is followed along all edges that hand values on, through calls, branches and loops. What
+ends in shapes, in checks or nowhere reaches no result.
+"""
+
+from __future__ import annotations
+
+import collections
+from typing import Any
+
+import tensorflow as tf
+
+from benchmarks.mutants import Mutant
+from migrate import tensorflow_private
+from tests.faults import planting
+
+# What they give depends on their input's shape and dtype alone.
+_SHAPES = ("Shape", "ShapeN", "Rank", "Size", "ZerosLike", "OnesLike", "ShapeN")
+_CHECKS = ("Assert", "CheckNumerics", "Print", "PrintV2")
+_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+_BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")
+_LOOPS = ("While", "StatelessWhile")
+_RETURNS = "(returns)"
+
+
+def find_reason(folder: str, mutant: Mutant) -> str:
+    """Why the mutant of a migrated model computes what the model does, "" where no reason is known."""
+    if not mutant.node:
+        return ""
+    return find_unused(folder, mutant.function, mutant.node) or find_same_value(folder, mutant)
+
+
+def find_same_value(folder: str, mutant: Mutant) -> str:
+    """Why the changed node computes the same values, from its constant operands."""
+    with planting.edited(folder) as meta:
+        body = next(f for f in meta.graph_def.library.function if f.signature.name == mutant.function)
+    nodes = {node.name: node for node in body.node_def}
+    node = nodes[mutant.node]
+    operands = [_read_constant(nodes, text) for text in node.input if not text.startswith("^")]
+    if mutant.kind == "op" and node.op in ("Add", "AddV2", "Sub") and _is_all(operands[1], 0):
+        return "same value: a zero is added or taken away"
+    return ""
+
+
+def _read_constant(nodes: dict[str, Any], text: str) -> Any:
+    """The value of a constant operand, None for all else."""
+    node = nodes.get(text.partition(":")[0])
+    while node is not None and node.op == "Identity":
+        node = nodes.get(node.input[0].partition(":")[0])
+    return tf.make_ndarray(node.attr["value"].tensor) if node is not None and node.op == "Const" else None
+
+
+def _is_all(value: Any, number: float) -> bool:
+    return value is not None and bool((value == number).all())
+
+
+def find_unused(folder: str, function: str, node: str) -> str:
+    """Why no result depends on the values of a node of a migrated model, "" where one may."""
+    with planting.edited(folder) as meta:
+        library = {f.signature.name: f for f in meta.graph_def.library.function}
+        objects = meta.object_graph_def
+        roots = {name for name in objects.concrete_functions if name in library}
+        roots |= {n.attr["f"].func.name for n in meta.graph_def.node if n.op in _CALLS}
+    if function not in planting.reach(library, roots):
+        return "dead: nothing calls its function"
+    return _Flow(library, roots).follow(function, node)
+
+
+class _Flow:
+    """Where values go."""
+
+    def __init__(self, library: dict[str, Any], roots: set[str]) -> None:
+        self.library = library
+        self.roots = roots
+        self.callers: dict[str, list[tuple[str, Any]]] = collections.defaultdict(list)
+        self.consumers: dict[str, dict[str, list[tuple[Any, int]]]] = {}
+        for name, body in library.items():
+            for node in body.node_def:
+                for value in node.attr.values():
+                    for called in (value.func, *value.list.func):
+                        if called.name in library:
+                            self.callers[called.name].append((name, node))
+
+    def follow(self, function: str, node: str) -> str:
+        """The reason; "" where the values reach a result of a root, or what keeps state."""
+        ends: set[str] = set()
+        pending = [(function, node, -1)]
+        seen = set(pending)
+        while pending:
+            place = pending.pop()
+            users = self._find_users(*place)
+            if not users:
+                ends.add("dead")
+            for user in users:
+                if user == (_RETURNS, "", 0):
+                    return ""
+                if user[0] in ("checks", "shapes"):
+                    ends.add(user[0])
+                elif user not in seen:
+                    seen.add(user)
+                    pending.append(user)
+        if ends == {"dead"}:
+            return "dead: no result needs it"
+        if "checks" in ends:
+            return "checked: only a check takes it"
+        return "shape: only its shape is used"
+
+    def _find_users(self, function: str, name: str, output: int) -> list[tuple[str, str, int]]:
+        """(function, node, output; -1 for all) that take an output of a node; (_RETURNS, "", 0) for a result."""
+        body = self.library[function]
+        users: list[tuple[str, str, int]] = []
+        arguments = [argument.name for argument in body.signature.input_arg]
+        results = dict(body.ret.items())
+        for position, argument in enumerate(body.signature.output_arg):
+            if self._is_of(results.get(argument.name, ""), body, name, output, arguments):
+                users += self._leave(function, position)
+        for node in body.node_def:
+            places = [
+                i
+                for i, text in enumerate(node.input)
+                if not text.startswith("^") and self._is_of(text, body, name, output, arguments)
+            ]
+            for place in places:
+                users += self._enter(function, node, place)
+        return users
+
+    def _is_of(self, text: str, body: Any, name: str, output: int, arguments: list[str]) -> bool:
+        """Whether an input's text is that output."""
+        node, _, rest = text.partition(":")
+        if node != name:
+            return False
+        if output < 0 or node in arguments or not rest:
+            return True
+        result, _, position = rest.rpartition(":")
+        kinds = {n.name: n.op for n in body.node_def}
+        definition = tensorflow_private.find_op_def(kinds.get(node, ""))
+        if definition is None or len(definition.output_arg) != 1 or not result:
+            return True  # of several results not told apart here: taken to be it
+        return int(position) == output
+
+    def _enter(self, function: str, node: Any, place: int) -> list[tuple[str, str, int]]:
+        """What takes the `place`-th input of a node."""
+        if node.op in _SHAPES:
+            return [("shapes", "", 0)]
+        if node.op in _CHECKS:
+            return [("checks", "", 0)]
+        if node.op in self.library:
+            return [(node.op, self._argument(node.op, place), -1)]
+        if node.op in _CALLS:
+            called = node.attr["f"].func.name
+            return [(called, self._argument(called, place), -1)]
+        if node.op in _BRANCHES:
+            if place == 0:
+                return [(function, node.name, -1)]
+            called_names = [node.attr[a].func.name for a in ("then_branch", "else_branch") if a in node.attr]
+            called_names += [f.name for f in node.attr["branches"].list.func]
+            return [(called, self._argument(called, place - 1), -1) for called in called_names]
+        if node.op in _LOOPS:
+            called_names = [node.attr[a].func.name for a in ("cond", "body")]
+            inside = [(called, self._argument(called, place), -1) for called in called_names]
+            return [*inside, (function, node.name, place)]
+        definition = tensorflow_private.find_op_def(node.op)
+        if definition is None or (definition.is_stateful and not definition.output_arg):
+            return [(_RETURNS, "", 0)]  # it writes: state, a file
+        return [(function, node.name, -1)]
+
+    def _argument(self, function: str, place: int) -> str:
+        return str(self.library[function].signature.input_arg[place].name)
+
+    def _leave(self, function: str, position: int) -> list[tuple[str, str, int]]:
+        if function in self.roots:
+            return [(_RETURNS, "", 0)]
+        users: list[tuple[str, str, int]] = []
+        for caller, node in self.callers[function]:
+            if node.op in _LOOPS and node.attr["cond"].func.name == function:
+                users.append((caller, node.name, -1))
+                continue
+            users.append((caller, node.name, position))
+            if node.op in _LOOPS:  # the next turn takes it
+                called = [node.attr[name].func.name for name in ("cond", "body")]
+                users += [(name, self._argument(name, position), -1) for name in called]
+        return users
