@@ -7,10 +7,13 @@ ends in shapes, in checks or nowhere reaches no result.
 from __future__ import annotations
 
 import collections
+import re
 from typing import Any
 
+import ml_dtypes
 import tensorflow as tf
 
+from benchmarks.folding import fold_constants
 from benchmarks.mutants import Mutant
 from migrate import tensorflow_private
 from tests.faults import planting
@@ -22,6 +25,16 @@ _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")
 _LOOPS = ("While", "StatelessWhile")
 _RETURNS = "(returns)"
+_DENSE = "dense_values"
+_PARSED = re.compile(r"ParseExample(V2)?|ParseSingleExample")
+# Where a value may end, the most telling first.
+_ENDS = {
+    "zero": "zero: it is multiplied by a constant zero",
+    "untaken": "untaken: a constant chooses another value in its place",
+    "checks": "checked: only a check takes it",
+    "shapes": "shape: only its shape is used",
+    "dead": "dead: no result needs it",
+}
 
 
 def find_reason(folder: str, mutant: Mutant) -> str:
@@ -37,10 +50,38 @@ def find_same_value(folder: str, mutant: Mutant) -> str:
         body = next(f for f in meta.graph_def.library.function if f.signature.name == mutant.function)
     nodes = {node.name: node for node in body.node_def}
     node = nodes[mutant.node]
+    constant = fold_constants(body).get(node.name)
+    if mutant.kind == "dtype" and constant is not None and _is_exact(constant):
+        return "same value: a constant that half as many bits hold"
     operands = [_read_constant(nodes, text) for text in node.input if not text.startswith("^")]
+    slices = [n for n in nodes.values() if n.op == "StridedSlice" and _takes(n, node.name)]
+    if mutant.kind == "constant" and slices and all(_ignores(n, node.name, nodes) for n in slices):
+        return "same value: a slice that its masks decide"
     if mutant.kind == "op" and node.op in ("Add", "AddV2", "Sub") and _is_all(operands[1], 0):
         return "same value: a zero is added or taken away"
     return ""
+
+
+def _takes(user: Any, name: str) -> bool:
+    return any(text.partition(":")[0] == name for text in user.input)
+
+
+def _ignores(user: Any, name: str, nodes: dict[str, Any]) -> bool:
+    """Whether the last number of a constant begin, end or stride of a slice does not count."""
+    place = next(i for i, text in enumerate(user.input) if text.partition(":")[0] == name)
+    if place == 0:
+        return False
+    bit = 1 << (int(tf.make_ndarray(nodes[name].attr["value"].tensor).size) - 1)
+    masks = {1: ("begin_mask",), 2: ("end_mask", "shrink_axis_mask"), 3: ("shrink_axis_mask",)}[place]
+    return any(user.attr[mask].i & bit for mask in (*masks, "new_axis_mask", "ellipsis_mask"))
+
+
+def _find_feature(node: Any, place: int) -> int:
+    """Which dense feature an input of a parsing op is the default of; -1 where it concerns all."""
+    count = len(node.attr["Tdense"].list.type)
+    given = len([text for text in node.input if not text.startswith("^")])
+    first = given - count
+    return place - first if count and place >= first else -1
 
 
 def _read_constant(nodes: dict[str, Any], text: str) -> Any:
@@ -49,6 +90,10 @@ def _read_constant(nodes: dict[str, Any], text: str) -> Any:
     while node is not None and node.op == "Identity":
         node = nodes.get(node.input[0].partition(":")[0])
     return tf.make_ndarray(node.attr["value"].tensor) if node is not None and node.op == "Const" else None
+
+
+def _is_exact(value: Any) -> bool:
+    return bool((value.astype(ml_dtypes.bfloat16).astype(value.dtype) == value).all())
 
 
 def _is_all(value: Any, number: float) -> bool:
@@ -74,7 +119,7 @@ class _Flow:
         self.library = library
         self.roots = roots
         self.callers: dict[str, list[tuple[str, Any]]] = collections.defaultdict(list)
-        self.consumers: dict[str, dict[str, list[tuple[Any, int]]]] = {}
+        self.constants: dict[str, dict[str, Any]] = {}
         for name, body in library.items():
             for node in body.node_def:
                 for value in node.attr.values():
@@ -95,16 +140,12 @@ class _Flow:
             for user in users:
                 if user == (_RETURNS, "", 0):
                     return ""
-                if user[0] in ("checks", "shapes"):
+                if user[0] in _ENDS:
                     ends.add(user[0])
                 elif user not in seen:
                     seen.add(user)
                     pending.append(user)
-        if ends == {"dead"}:
-            return "dead: no result needs it"
-        if "checks" in ends:
-            return "checked: only a check takes it"
-        return "shape: only its shape is used"
+        return next(text for name, text in _ENDS.items() if name in ends)
 
     def _find_users(self, function: str, name: str, output: int) -> list[tuple[str, str, int]]:
         """(function, node, output; -1 for all) that take an output of a node; (_RETURNS, "", 0) for a result."""
@@ -134,7 +175,10 @@ class _Flow:
             return True
         result, _, position = rest.rpartition(":")
         kinds = {n.name: n.op for n in body.node_def}
-        definition = tensorflow_private.find_op_def(kinds.get(node, ""))
+        kind = kinds.get(node, "")
+        definition = tensorflow_private.find_op_def(kind)
+        if _PARSED.fullmatch(kind):
+            return result == _DENSE and int(position) == output
         if definition is None or len(definition.output_arg) != 1 or not result:
             return True  # of several results not told apart here: taken to be it
         return int(position) == output
@@ -145,6 +189,10 @@ class _Flow:
             return [("shapes", "", 0)]
         if node.op in _CHECKS:
             return [("checks", "", 0)]
+        if node.op in ("Mul", "Select", "SelectV2") and (end := self._find_end(function, node, place)):
+            return [(end, "", 0)]
+        if _PARSED.fullmatch(node.op):
+            return [(function, node.name, _find_feature(node, place))]
         if node.op in self.library:
             return [(node.op, self._argument(node.op, place), -1)]
         if node.op in _CALLS:
@@ -164,6 +212,16 @@ class _Flow:
         if definition is None or (definition.is_stateful and not definition.output_arg):
             return [(_RETURNS, "", 0)]  # it writes: state, a file
         return [(function, node.name, -1)]
+
+    def _find_end(self, function: str, node: Any, place: int) -> str:
+        """Why an operand does not count, given the constants among the others; "" where it may."""
+        if function not in self.constants:
+            self.constants[function] = fold_constants(self.library[function])
+        values = [self.constants[function].get(text.partition(":")[0]) for text in node.input]
+        if node.op == "Mul":
+            return "zero" if _is_all(values[1 - place], 0) else ""
+        unchosen = 2 if _is_all(values[0], True) else 1 if _is_all(values[0], False) else 0
+        return "untaken" if place == unchosen and place else ""
 
     def _argument(self, function: str, place: int) -> str:
         return str(self.library[function].signature.input_arg[place].name)

@@ -34,12 +34,13 @@ _SWAPPABLE = (
     "Sub", "RealDiv", "MatMul", "Pow", "FloorDiv", "FloorMod", "Less", "Greater", "LessEqual", "GreaterEqual",
     "SelectV2", "ConcatV2", "SquaredDifference",
 )  # fmt: skip
-# Whose values are halved: what carries the numbers of a model.
+# Whose values are cut to half as many bits: what carries the numbers of a model.
 _NUMERIC = (
     "MatMul", "BiasAdd", "AddV2", "Mul", "Sub", "Relu", "Tanh", "Sigmoid", "Conv2D", "FusedBatchNormV3", "Mean",
     "Softmax", "ConcatV2", "GatherV2", "ResourceGather", "RealDiv",
 )  # fmt: skip
-_FLOAT, _HALF = 1, 19
+_FLOAT, _HALF = 1, 14
+_LARGE = 4
 _LISTS = ("variables", "trainable_variables", "regularization_losses")
 
 
@@ -129,7 +130,7 @@ def _list_changes(node: Any) -> Iterator[tuple[str, str, Callable[[Any, Any], An
     if node.op in _SWAPPABLE and len(inputs) >= 2 and inputs[0] != inputs[1]:
         yield "wiring", f"inputs of {node.op}", _of_node(planting.swap_inputs)
     if node.op in _NUMERIC and _dtype_of(node) == _FLOAT:
-        yield "dtype", f"{node.op} through half", _halve
+        yield "dtype", f"{node.op} through bfloat16", _halve
 
 
 def _of_node(change: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
@@ -151,11 +152,12 @@ def _has_numbers(node: Any) -> bool:
 
 
 def _change_constant(node: Any) -> Any:
-    """Floats grow by half; of whole numbers, which are axes and sizes as often as not, the last one grows by one."""
+    """Floats grow by half; of whole numbers the last one is halved where it is large (a size), else it grows by one."""
     value = np.array(tf.make_ndarray(node.attr["value"].tensor))
     if value.dtype.kind == "f":
         return planting.scale_const(1.5)(node)
-    value.flat[value.size - 1] += 1
+    last = value.flat[value.size - 1]
+    value.flat[value.size - 1] = last // 2 if abs(last) >= _LARGE else last + 1
     node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
     return True
 
@@ -165,7 +167,7 @@ def _change_epsilon(node: Any) -> None:
 
 
 def _halve(function: Any, node: Any) -> None:
-    """The node's first result passes through float16 on its way to all that take it."""
+    """The node's first result passes through bfloat16 on its way to all that take it."""
     result = tensorflow_private.find_op_def(node.op).output_arg[0].name
     old = f"{node.name}:{result}:0"
     names = [f"{node.name}/{part}" for part in ("halved", "widened")]

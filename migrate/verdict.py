@@ -16,7 +16,11 @@ SCHEMA_VERSION = 4
 EMPTY_BATCH = "batch_0"
 # Routes: how a candidate is called. Some give but a part of the outputs: what a plain call returns.
 CALLABLE, PLAIN, SIGNATURE, SESSION, LAYER = "callable", "plain call", "signature", "v1 session", "keras layer"
-PARTIAL_ROUTES = (PLAIN, LAYER)
+# A call in training mode of what has no graph of its own for it: its outputs stay, its update ops run.
+TRAINED, TRAINED_PLAIN = "training=True", "plain call, training=True"
+PARTIAL_ROUTES = (PLAIN, LAYER, TRAINED_PLAIN)
+# What a plain call returns, where a model has an output of that name.
+DEFAULT = "default"
 INTERFACE, INFERENCE, TRAINING, GRADIENTS, TRAJECTORY = LEVELS = (
     "interface", "inference", "training", "gradients", "trajectory",
 )  # fmt: skip

@@ -34,6 +34,7 @@ ORDER = (
     "migrate.rebuild",
     "migrate.write",
     "migrate.verify.draws",
+    "migrate.verify.weights",
     "migrate.verify.contents",
     "migrate.verify.results",
     "migrate.verify.signature_defs",

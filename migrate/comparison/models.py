@@ -222,6 +222,7 @@ def _make_pair(subjects: tuple[Subject, Subject], plan: Plan, options: CompareOp
             loss_tags=plan.loss_tags[position] if plan.loss_tags else (),
             update_call=plan.update_call,
             gradient_calls=plan.gradient_calls,
+            reweigh_calls=plan.reweigh_calls,
             draws=options.draws,
             names=plan.names[position],
             read=subject.read,

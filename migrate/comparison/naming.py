@@ -30,6 +30,7 @@ class Reading:
       graphs: (tags, key) -> the variant and signature that inputs are made up for.
       unseen: (tags, key) of training calls that no SignatureDef stands for: their graph is not known, so any output
         of theirs may be random.
+      moving: (tags, key) of calls that run update ops when they are made in training mode, though not of their own.
       training_tags: tag set whose losses and updates count, None where there is none to run.
     """
 
@@ -37,6 +38,7 @@ class Reading:
     graphs: Mapping[tuple[tuple[str, ...], str], tuple[GraphVariant, Signature]]
     training_tags: tuple[str, ...] | None = None
     unseen: frozenset[tuple[tuple[str, ...], str]] = frozenset()
+    moving: frozenset[tuple[tuple[str, ...], str]] = frozenset()
 
 
 def adopt_names(

@@ -74,6 +74,7 @@ class Plan:
       loss_tags: tag sets whose losses count; None where the level wants none.
       update_call: id of the training call after which variables are read, "" for none.
       gradient_calls: ids of the calls whose outputs are differentiated.
+      reweigh_calls: ids of the calls that are made once more with other weights.
       training: what both sides are trained on, None where the level wants none.
       answers: candidate's own call id -> baseline's call id.
       names: how each side spells what the other has named.
@@ -88,6 +89,7 @@ class Plan:
     loss_tags: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     update_call: str = ""
     gradient_calls: tuple[str, ...] = ()
+    reweigh_calls: tuple[str, ...] = ()
     training: TrainingPlan | None = None
     answers: Mapping[str, str] = dataclasses.field(default_factory=dict)
     names: tuple[Names, Names] = (Names(), Names())

@@ -19,6 +19,7 @@ from migrate.graph import index as graph_index
 from migrate.graph import races, randomness
 from migrate.inputs import given, recorded
 from migrate.inputs.calls import Call, save_calls
+from migrate.inputs.cases import is_venture
 from migrate.inputs.preview import preview_calls
 from migrate.inputs.synthesis import synthesize_cases
 from migrate.model import GraphVariant, Signature
@@ -31,6 +32,8 @@ from migrate.verify.signature_defs import describe_migrated, describe_signature,
 from migrate.write import provenance
 
 _MOST_GRADIENT_CALLS = 3
+_MOST_REWEIGHED = 2
+_NOT_ORDINARY = frozenset({EMPTY_BATCH, "defaults_omitted", "unusual", "nonfinite"})
 
 
 def plan(request: PlanRequest) -> Plan:
@@ -76,15 +79,17 @@ def plan(request: PlanRequest) -> Plan:
         os.makedirs(os.path.join(request.work, name))
         save_calls(os.path.join(request.work, name), listed)
     random = sorted({*_find_random(baseline, planned), *_find_random(candidate, answering)})
+    racy = _find_racy(baseline, planned) if request.baseline.kind == SESSION else []
     deep = request.level in ("training", "gradients", "trajectory")
     return Plan(
         random=tuple(random),
-        racy=tuple(_find_racy(baseline, planned)) if request.baseline.kind == SESSION else (),
+        racy=tuple(racy),
         not_compared=tuple(left_out),
         inputs=preview_calls(planned),
         loss_tags=(baseline.training_tags or (), candidate.training_tags or ()) if deep else None,
-        update_call=_find_update_call(baseline, planned) if deep else "",
+        update_call=_find_update_call(baseline, candidate, planned) if deep else "",
         gradient_calls=_choose_gradient_calls(request, planned, random),
+        reweigh_calls=_choose_reweighed(request, planned, [*random, *racy]) if deep else (),
         training=plan_training(baseline, planned) if request.level == "trajectory" else None,
         outputs=tuple(_list_outputs(baseline, candidate, request)),
         answers={dataclasses.replace(call, answers="").id: call.id for call in answering},
@@ -139,6 +144,11 @@ def _read_model(side: SideRequest, scratch: str) -> Reading:
             graphs=graphs,
             training_tags=_choose_deciding(tag_sets),
             unseen=frozenset(later),
+            moving=frozenset(
+                (tuple(piece["modes"][-1]["tags"]), piece["signature"])
+                for piece in record["pieces"]
+                if piece["has_training"]
+            ),
         )
     graphs = {(v.tags, key): (v, s) for v in variants for key, s in v.signatures.items()}
     entries = [describe_signature(v.tags, s) for v in variants for s in v.signatures.values()]
@@ -314,9 +324,11 @@ def _find_racy(side: Reading, calls: Sequence[Call]) -> list[tuple[str, str]]:
     return found
 
 
-def _find_update_call(baseline: Reading, planned: Sequence[Call]) -> str:
-    tags = baseline.training_tags
-    return next((call.id for call in planned if "train" in call.tags and call.tags == tags), "")
+def _find_update_call(baseline: Reading, candidate: Reading, planned: Sequence[Call]) -> str:
+    """The first call of the variant that trains, or of one that serves and whose update ops run when it trains."""
+    ordinary = [call for call in planned if call.tags == baseline.training_tags and call.case != EMPTY_BATCH]
+    places = candidate.moving
+    return next((c.id for c in ordinary if "train" in c.tags or (c.tags, c.signature) in places), "")
 
 
 def _choose_gradient_calls(
@@ -336,6 +348,21 @@ def _choose_gradient_calls(
         if label not in drawn and call.case not in ("defaults_omitted", EMPTY_BATCH):
             chosen.setdefault(label, []).append(call.id)
     return tuple(call for calls in chosen.values() for call in calls[:_MOST_GRADIENT_CALLS])
+
+
+def _choose_reweighed(
+    request: PlanRequest, planned: Sequence[Call], uncertain: Sequence[tuple[str, str]]
+) -> tuple[str, ...]:
+    """The last calls with ordinary inputs of each signature whose outputs do not depend on chance."""
+    if request.baseline.kind not in (SESSION, MIGRATED) or request.candidate.kind != MIGRATED:
+        return ()
+    left_out = {label for label, _ in uncertain}
+    chosen: dict[str, list[str]] = {}
+    for call in planned:
+        label = call.id.rpartition("/")[0]
+        if label not in left_out and call.case not in _NOT_ORDINARY and not is_venture(call.case):
+            chosen.setdefault(label, []).append(call.id)
+    return tuple(call for calls in chosen.values() for call in calls[-_MOST_REWEIGHED:])
 
 
 def _list_outputs(baseline: Reading, candidate: Reading, request: PlanRequest) -> list[tuple[str, str]]:

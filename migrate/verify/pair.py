@@ -62,6 +62,11 @@ def compare_pair(
         # Some kernels of old die of a batch without rows, or of odd numbers: that is nothing that a candidate must do.
         pair = dataclasses.replace(pair, baseline=_skip_empty(pair.baseline), candidate=_skip_empty(pair.candidate))
         baseline = run_side(pair.baseline, limits)
+    if isinstance(pair.candidate, Side) and pair.candidate.request.reweigh_calls:
+        calls = tuple(sorted({call for _, call in baseline.reweighed}))
+        pair = dataclasses.replace(
+            pair, candidate=_ask(pair.candidate, reweigh_calls=calls, reweigh=tuple(baseline.weights))
+        )
     if isinstance(pair.candidate, Side) and baseline.shared:
         pair = dataclasses.replace(pair, candidate=_ask(pair.candidate, generators=baseline.generators))
     candidate = run_side(pair.candidate, limits)
@@ -176,6 +181,7 @@ def _change(side: Side, **changes: Any) -> Side:
         "variables": False,
         "update_call": "",
         "gradient_calls": (),
+        "reweigh_calls": (),
         "share": False,
         "generators": {},
     }

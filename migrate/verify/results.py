@@ -33,6 +33,8 @@ class Results:
       gradients: (route, call id) -> "d output / d source" -> dense array; zeros where there is no path.
       shared: as outputs, of random calls, with random numbers that both sides share.
       shared_updates: as `updates`, of a random training call, likewise.
+      reweighed: as outputs, with other weights (`verify.weights`).
+      weights: names of the variables that had others for it.
       generators: call id -> name of each random op that it may run -> op.
       fixed_seeds: names of random ops with a seed of their own.
       draws: (route, call id) -> output key -> [repeats, components], as `draws.reduce_draw` makes them.
@@ -57,6 +59,8 @@ class Results:
     gradients: dict[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
     shared: dict[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
     shared_updates: dict[str, Any] | None = None
+    reweighed: dict[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
+    weights: list[str] = dataclasses.field(default_factory=list)
     generators: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     fixed_seeds: list[str] = dataclasses.field(default_factory=list)
     draws: dict[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
@@ -86,6 +90,11 @@ class Results:
         """As `record_outputs`, of a random call in which both sides draw the same numbers."""
         kept = self._open_spool(self.folder).keep if self.folder else _pass
         self.shared[route, call] = {key: kept(value) for key, value in outputs.items()}
+
+    def record_reweighed(self, route: str, call: str, outputs: Mapping[str, Any]) -> None:
+        """As `record_outputs`, with other weights."""
+        kept = self._open_spool(self.folder).keep if self.folder else _pass
+        self.reweighed[route, call] = {key: kept(value) for key, value in outputs.items()}
 
     def _open_spool(self, folder: str) -> spool.Spool:
         if self._spool is None:
@@ -120,6 +129,7 @@ class Results:
         draws = _list_nested("draw", self.draws, values)
         gradients = _list_nested("gradient", self.gradients, values)
         shared = _list_nested("shared", self.shared, values)
+        reweighed = _list_nested("reweighed", self.reweighed, values)
         values |= {f"loss|{i}": value for i, value in enumerate(self.losses or ())}
         values |= {f"variable|{name}": value for name, value in (self.variables or {}).items()}
         values |= {f"update|{name}": value for name, value in (self.updates or {}).items()}
@@ -136,6 +146,8 @@ class Results:
             "draws": draws,
             "gradients": gradients,
             "shared": shared,
+            "reweighed": reweighed,
+            "weights": self.weights,
             "generators": self.generators,
             "fixed_seeds": self.fixed_seeds,
             "shared_updates": None if self.shared_updates is None else list(self.shared_updates),
@@ -170,6 +182,8 @@ class Results:
             draws=_read_nested("draw", status["draws"], values),
             gradients=_read_nested("gradient", status["gradients"], values),
             shared=_read_nested("shared", status["shared"], values),
+            reweighed=_read_nested("reweighed", status["reweighed"], values),
+            weights=status["weights"],
             generators=status["generators"],
             fixed_seeds=status["fixed_seeds"],
             shared_updates=None

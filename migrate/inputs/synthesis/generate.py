@@ -24,6 +24,7 @@ _LARGE_ROW = 24.0
 _SPECIAL_FLOATS = (0.0, -0.0, 1e-40, 1e4, -1e4)
 _CHANNELS = (1, 3, 4)
 _FEWEST_ROWS = 3
+_MOST_BOOLS = 3
 _NONFINITE = (np.nan, np.inf, -np.inf)
 _NUMPY_DTYPES = {"bfloat16": ml_dtypes.bfloat16, "string": object, "": np.float32}
 
@@ -220,7 +221,7 @@ class Generator:
     ) -> np.ndarray:
         facts = source.facts
         if dtype == np.bool_:
-            return self._make_bools(rng, shape, dtype)
+            return self._make_bools(source, rng, shape, dtype)
         points = reaching.list_points(facts, *self.find_bounds(facts), dtype.kind) if self.edges else []
         if points:
             self.used_special = True
@@ -234,8 +235,15 @@ class Generator:
             values = np.sort(values.reshape(-1)).reshape(shape)
         return np.asarray(values).astype(dtype)
 
-    def _make_bools(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """A single bool is a switch (is_training): off."""
+    def _make_bools(
+        self, source: Source, rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype
+    ) -> np.ndarray:
+        """A single bool is a switch (is_training): off. Special ones take all values together: of the n-th bool, every
+        2**n-th row is another."""
+        if self.special and shape:
+            self.used_special = True
+            number = [s.name for s in self.sources.values() if s.dtype == "bool"].index(source.name)
+            return (np.arange(int(np.prod(shape))).reshape(shape) >> number % _MOST_BOOLS & 1).astype(dtype)
         return rng.integers(0, 2, shape).astype(dtype) if shape else np.zeros((), dtype)
 
     def find_bounds(self, facts: Facts) -> tuple[Any, Any]:

@@ -16,7 +16,8 @@ _MOST_THRESHOLDS = 64
 _SMALL_TABLE = 64
 # Beyond so many, a threshold is looked at from nearby only: two points less for each.
 _FEW_THRESHOLDS = 12
-_NEAR = 1e-3
+# Closer than the error of half precision, further off than that of a few roundings.
+_NEAR = 1e-4
 _HUGE = 1e30
 _SCALARS = (0, 1, 2, 3)
 _LARGE = {"f": 1000, "i": 100, "u": 100}

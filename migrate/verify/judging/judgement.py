@@ -10,12 +10,11 @@ from typing import Any
 from migrate.inputs.cases import is_venture
 from migrate.options import Tolerance
 from migrate.verdict import (
+    DEFAULT,
     EMPTY_BATCH,
-    GRADIENTS,
     INFERENCE,
     PARTIAL_ROUTES,
     TRAINING,
-    Coverage,
     OutputDiff,
     Verification,
     judge,
@@ -23,6 +22,7 @@ from migrate.verdict import (
 from migrate.verify.judging import distribution
 from migrate.verify.judging.belongings import compare_belongings, cover_belongings
 from migrate.verify.judging.diagnosis import find_swap
+from migrate.verify.judging.gradients import compare_gradients, cover_gradients
 from migrate.verify.judging.values import Comparer, compare_values
 from migrate.verify.results import Results
 
@@ -32,8 +32,8 @@ _MOST_SAMPLES = 24
 _MOST_NOTES = 8
 # A variable by which Keras 3 draws: its value is as random as what it gives.
 _SEED_STATE = "seed_generator_state"
-# What a plain call returns, where a model has an output of that name.
-_DEFAULT = "default"
+_SHARED = "with the same random numbers on both sides"
+_REWEIGHED = "with other weights, the same on both sides"
 LOSSES, VARIABLES, UPDATE = "regularization_losses", "variables", "update"
 
 
@@ -120,7 +120,9 @@ def compare_results(
                 other = _compare_call(call, route, first, outputs, criteria, comparer, random, unsteady, drawn)
                 compared = [new if new.equal else diff for diff, new in zip(compared, other, strict=True)]
             diffs.extend(compared)
-    diffs.extend(_compare_shared(baseline, candidate, criteria, comparer))
+    diffs.extend(_compare_again(baseline.shared, candidate.shared, criteria, comparer, _SHARED))
+    again = _compare_again(baseline.reweighed, candidate.reweighed, criteria, comparer, _REWEIGHED)
+    diffs.extend(dataclasses.replace(diff, level=TRAINING) for diff in again)
     for (route, call), reason in candidate.refusals.items():
         # What a baseline refuses on the same route is no fault of the candidate.
         if call in expected and (route, call) not in baseline.refusals:
@@ -134,7 +136,7 @@ def compare_results(
     diffs.extend(_compare_losses(baseline, candidate, criteria, problems))
     diffs.extend(_compare_variables(baseline, candidate, criteria, refused))
     diffs.extend(_compare_updates(baseline, candidate, criteria))
-    diffs.extend(_compare_gradients(baseline, candidate, criteria, problems))
+    diffs.extend(compare_gradients(baseline, candidate, criteria.gradient_tolerance, problems))
     if criteria.trainable and baseline.trainable is not None and candidate.trainable is not None:
         problems.extend(_compare_trainable(baseline.trainable, candidate.trainable))
     verification = judge(
@@ -145,7 +147,7 @@ def compare_results(
         notes=(*_describe_random(diffs, criteria), *_note_flips(diffs), *_note_empty(baseline)),
         level=level,
     )
-    coverage = (*candidate.coverage, *cover_belongings(owned), *_cover_gradients(baseline, candidate, diffs, level))
+    coverage = (*candidate.coverage, *cover_belongings(owned), *cover_gradients(baseline, candidate, diffs, level))
     return dataclasses.replace(verification, coverage=coverage)
 
 
@@ -167,7 +169,7 @@ def _select_outputs(route: str, expected: Mapping[str, Any], outputs: Mapping[st
     """What a route has to give: one that gives a part owes `default`, where there is such an output."""
     if route not in PARTIAL_ROUTES:
         return expected
-    return {key: value for key, value in expected.items() if key == _DEFAULT or key in outputs}
+    return {key: value for key, value in expected.items() if key == DEFAULT or key in outputs}
 
 
 def _order_outputs(expected: Mapping[str, Any], ordered: Results, call: str) -> dict[str, Any]:
@@ -175,17 +177,21 @@ def _order_outputs(expected: Mapping[str, Any], ordered: Results, call: str) -> 
     return {key: found.get(key, value) for key, value in expected.items()}
 
 
-def _compare_shared(baseline: Results, candidate: Results, criteria: Criteria, comparer: Comparer) -> list[OutputDiff]:
-    """Random calls in which both sides drew the same numbers: exactly."""
-    expected = {call: outputs for (_, call), outputs in baseline.shared.items()}
+def _compare_again(
+    expected: Mapping[tuple[str, str], Mapping[str, Any]],
+    found: Mapping[tuple[str, str], Mapping[str, Any]],
+    criteria: Criteria,
+    comparer: Comparer,
+    how: str,
+) -> list[OutputDiff]:
+    """Calls that were made once more in another way, `how`, on both sides: exactly."""
+    answers = {call: outputs for (_, call), outputs in expected.items()}
     diffs: list[OutputDiff] = []
-    for (route, call), outputs in candidate.shared.items():
-        if call in expected:
-            old = _select_outputs(route, expected[call], outputs)
-            found = _compare_call(call, route, old, outputs, criteria, comparer, frozenset(), frozenset(), ({}, {}))
-            diffs.extend(
-                diff if diff.equal else _explain(diff, "with the same random numbers on both sides") for diff in found
-            )
+    for (route, call), outputs in found.items():
+        if call in answers:
+            old = _select_outputs(route, answers[call], outputs)
+            compared = _compare_call(call, route, old, outputs, criteria, comparer, frozenset(), frozenset(), ({}, {}))
+            diffs.extend(diff if diff.equal else _explain(diff, how) for diff in compared)
     return diffs
 
 
@@ -399,56 +405,6 @@ def _compare_updates(baseline: Results, candidate: Results, criteria: Criteria) 
 
 def _explain(diff: OutputDiff, reason: str) -> OutputDiff:
     return dataclasses.replace(diff, message=f"{diff.message} ({reason})" if diff.message else reason)
-
-
-def _compare_gradients(
-    baseline: Results, candidate: Results, criteria: Criteria, problems: list[str]
-) -> list[OutputDiff]:
-    diffs = []
-    for call, expected in _choose_gradients(baseline).items():
-        if not any(name == call for _, name in candidate.gradients):
-            if not any(note.startswith(f"{call}: no gradients") for note in candidate.notes):
-                problems.append(f"{call}: the candidate gave no gradients")
-            continue
-        for (route, name), found in candidate.gradients.items():
-            if name == call:
-                diffs.extend(_compare_sources(call, route, expected, found, criteria))
-    return diffs
-
-
-def _choose_gradients(results: Results) -> dict[str, dict[str, Any]]:
-    chosen: dict[str, dict[str, Any]] = {}
-    for (_, call), found in results.gradients.items():
-        chosen.setdefault(call, found)
-    return chosen
-
-
-def _compare_sources(
-    call: str, route: str, expected: Mapping[str, Any], found: Mapping[str, Any], criteria: Criteria
-) -> list[OutputDiff]:
-    diffs = []
-    for name, value in expected.items():
-        output = name.removeprefix("d ").partition(" / d ")[0]
-        if route in PARTIAL_ROUTES and output != _DEFAULT:
-            continue
-        names: dict[str, Any] = {"where": call, "route": route, "output": name, "level": GRADIENTS}
-        if name not in found:
-            diffs.append(OutputDiff(**names, equal=False, message="the candidate lacks this gradient"))
-        else:
-            diffs.append(compare_values(value, found[name], tolerance=criteria.gradient_tolerance, **names))
-    return diffs
-
-
-def _cover_gradients(
-    baseline: Results, candidate: Results, diffs: list[OutputDiff], level: str
-) -> tuple[Coverage, ...]:
-    if level != GRADIENTS:
-        return ()
-    reached = {(diff.where, diff.output) for diff in diffs if diff.level == GRADIENTS}
-    total = {(call, name) for call, names in _choose_gradients(baseline).items() for name in names} | reached
-    missed = tuple(note for note in (*baseline.notes, *candidate.notes) if ": no gradients" in note)
-    count = len(total) + sum(note in baseline.notes for note in missed)
-    return (Coverage(name="gradients", level=GRADIENTS, reached=len(reached), total=count, missed=missed),)
 
 
 def _compare_trainable(baseline: list[str], candidate: list[str]) -> list[str]:

@@ -28,9 +28,12 @@ from migrate.verify.runners.gradients import session_gradients
 from migrate.verify.runners.request import RunRequest
 from migrate.verify.runners.session_state import SessionState
 from migrate.verify.signature_defs import describe_variants
+from migrate.verify.weights import draw_all
 
 # A dropped unit may well be kept a second time: a few draws tell.
 _REPEATS = 3
+# A loop may well run on for ever with weights that are not its own.
+_REWEIGHED_SECONDS = 20.0
 
 
 def run(wish: RunRequest) -> None:
@@ -235,18 +238,19 @@ def _run_variant(
                 found.refusals["", call.id] = result_files.first_line(error)
         steady = [call for call in wanted if call.id not in random]
         _run_gradients(loaded, steady, state, found, wish)
+        _run_reweighed(loaded, [call for call in steady if call.id in wish.reweigh_calls], found)
     loaded.close()
     if random:
         _run_shared(model, variant, [call for call in wanted if call.id in random], found, wish)
 
 
-def _make_answer(loaded: LoadedVariant, call: call_files.Call) -> Callable[[], dict[str, Any]]:
+def _make_answer(loaded: LoadedVariant, call: call_files.Call, options: Any = None) -> Callable[[], dict[str, Any]]:
     signature = loaded.variant.signatures[call.signature]
     feeds = loaded.make_feeds(signature.inputs, call.inputs)
     fetches = {key: list(tensor.tensor_names) for key, tensor in signature.outputs.items()}
 
     def answer() -> dict[str, Any]:
-        fetched = loaded.session.run(fetches, feeds)
+        fetched = loaded.session.run(fetches, feeds, options)
         return {key: join_parts(signature.outputs[key], parts) for key, parts in fetched.items()}
 
     return answer
@@ -311,6 +315,23 @@ def _run_shared(
                 found.record_shared("", call.id, _make_answer(loaded, call)())
         _run_gradients(loaded, wanted, state, found, wish)
     loaded.close()
+
+
+def _run_reweighed(loaded: LoadedVariant, wanted: list[call_files.Call], found: result_files.Results) -> None:
+    """Calls once more with other weights; what is refused then, of numbers that nobody trained, tells nothing."""
+    variables = {variable.op.name: variable for variable in tf.compat.v1.global_variables()}
+    patient = tf.compat.v1.RunOptions(timeout_in_ms=int(_REWEIGHED_SECONDS * 1000))
+    for call in wanted if variables else ():
+        try:
+            others = draw_all(_read(loaded, variables))
+            for name, value in others.items():
+                variables[name].load(value, loaded.session)
+            outputs = _make_answer(loaded, call, patient)()
+        except Exception:
+            continue
+        if others:
+            found.weights = list(dict.fromkeys((*found.weights, *others)))
+            found.record_reweighed("", call.id, outputs)
 
 
 def _run_gradients(

@@ -11,7 +11,17 @@ import tensorflow as tf
 
 from migrate.graph import stand_ins
 from migrate.inputs import calls as call_files
-from migrate.verdict import CALLABLE, EMPTY_BATCH, INFERENCE, PLAIN, SESSION, SIGNATURE, Coverage
+from migrate.verdict import (
+    CALLABLE,
+    EMPTY_BATCH,
+    INFERENCE,
+    PLAIN,
+    SESSION,
+    SIGNATURE,
+    TRAINED,
+    TRAINED_PLAIN,
+    Coverage,
+)
 from migrate.verify import results as result_files
 from migrate.verify.draws import draw_outputs
 from migrate.verify.runners import belongings, layer, served, sharing
@@ -28,6 +38,7 @@ from migrate.verify.runners.gradients import tape_gradients
 from migrate.verify.runners.migrated_state import LoadedModel
 from migrate.verify.runners.request import RunRequest
 from migrate.verify.signature_defs import describe_migrated
+from migrate.verify.weights import draw_all
 from migrate.write import provenance
 
 # A dropped unit may well be kept a second time: a few draws tell.
@@ -74,6 +85,8 @@ def run(wish: RunRequest) -> None:
         _run_updates(loaded, record, planned, wish, found)
     if wish.generators:
         _run_shared(record, [call for call in planned if call.id in wish.generators], found, wish)
+    # Last: the weights are not put back.
+    _run_reweighed(loaded, record, [call for call in planned if call.id in wish.reweigh_calls], found, wish)
     found.save()
 
 
@@ -163,6 +176,33 @@ def _run_shared(
         found.shared_updates = shared.updates
 
 
+def _run_reweighed(
+    loaded: LoadedModel,
+    record: Mapping[str, Any],
+    wanted: list[call_files.Call],
+    found: result_files.Results,
+    wish: RunRequest,
+) -> None:
+    """Calls once more with other weights, those that the baseline had."""
+    others = draw_all(loaded.read_variables()) if wanted else {}
+    if not others or set(wish.reweigh) - set(others):
+        return
+    found.weights = list(wish.reweigh or others)
+    for call in wanted:
+        piece, training = find_piece(record, call)
+        for route in (CALLABLE, PLAIN):
+            if piece is None or not _is_way(route, piece, call, training) or (route, call.id) not in found.outputs:
+                continue
+            loaded.reset()
+            for name in found.weights:
+                loaded.variables[name].assign(others[name])
+            try:
+                outputs = _make_compute(loaded, route, piece, training)(call.inputs)
+                found.record_reweighed(route, call.id, {key: to_value(value) for key, value in outputs.items()})
+            except Exception as error:  # as in _run_route: the baseline did answer
+                found.notes.append(f"{call.id}: with other weights: {result_files.first_line(error)}")
+
+
 def _find_coverage(
     record: Mapping[str, Any], planned: list[call_files.Call], found: result_files.Results
 ) -> list[Coverage]:
@@ -219,9 +259,17 @@ def _run_updates(
     piece, _ = find_piece(record, call)
     if piece is None:
         return
-    before, runs = loaded.read_variables(), []
+    before, runs, outputs = loaded.read_variables(), [], {}
     for _ in range(1 + (_REPEATS if wish.repeat else 0)):
         loaded.reset()
-        call_piece(loaded.object, piece, call.inputs, training=True)
+        outputs = call_piece(loaded.object, piece, call.inputs, training=True)
         runs.append(loaded.read_variables())
     found.record_updates(before, runs)
+    if list(call.tags) != piece["modes"][0]["tags"] or len(piece["modes"]) > 1:
+        return
+    # It reads before it writes: with its updates it gives what the original gives without them.
+    found.record_outputs(TRAINED, call.id, {key: to_value(value) for key, value in outputs.items()})
+    if has_plain_call(piece, training=True):
+        loaded.reset()
+        outputs = call_piece(loaded.object, piece, call.inputs, training=True, plain=True)
+        found.record_outputs(TRAINED_PLAIN, call.id, {key: to_value(value) for key, value in outputs.items()})

@@ -46,6 +46,8 @@ class RunRequest:
       deep: TensorFlow shall not rewrite arithmetic: the graph is too deep for it (`graph.depth`).
       share: make random calls once more with random ops that the other side can draw alike (`graph.stand_ins`).
       generators: of the other side: call id -> name of a generator -> its op; which random calls are made so.
+      reweigh_calls: ids of calls to make once more with other weights (`verify.weights`).
+      reweigh: names of the variables that get others; () for all of the side's own.
       reads_first: a TF1 session reads each variable before it writes it, where nothing says which comes first.
     """
 
@@ -68,6 +70,8 @@ class RunRequest:
     deep: bool = False
     share: bool = False
     generators: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    reweigh_calls: tuple[str, ...] = ()
+    reweigh: tuple[str, ...] = ()
     reads_first: bool = False
 
 

@@ -253,12 +253,27 @@ def change(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
     return Abstract(dtype=dtype, shape=x.shape, origins=origins, tags=tags, lift=x.lift)
 
 
+def negate(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
+    x, stated = inputs[0], inputs[0].constant()
+    value = -stated if stated is not None and stated.dtype.kind in "if" else None
+    return dataclasses.replace(x, value=value, origins=tuple(origin.after("mul", -1) for origin in x.origins))
+
+
+def reverse(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
+    changed, stated = change(walk, node, inputs), inputs[0].constant()
+    axes = [axis for axis in inputs[1].dims() or () if isinstance(axis, int)]
+    return changed if stated is None or not axes else dataclasses.replace(changed, value=np.flip(stated, tuple(axes)))
+
+
 def bucketize_each(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> list[Abstract]:
     """BoostedTreesBucketize: n tensors, then n boundary vectors."""
     count = len(inputs) // 2
     for x, boundaries in zip(inputs[:count], inputs[count:], strict=True):
         if (stated := boundaries.constant()) is not None:
             _note_boundaries(walk, x, stated.reshape(-1).tolist())
+        else:  # some of them may be constants all the same
+            numbers = [n for tag in boundaries.tags if isinstance(tag, tuple) and tag[0] == "numbers" for n in tag[1]]
+            _note_thresholds(walk, x, np.array(numbers, np.float64))
     return [Abstract(dtype="int32", shape=x.shape) for x in inputs[:count]]
 
 
@@ -457,9 +472,8 @@ RULES: dict[str, Rule] = {
     "BoostedTreesBucketize": bucketize_each,
     "BucketizeWithInputBoundaries": bucketize,
     "Cast": cast,
-    "Neg": lambda walk, node, inputs: dataclasses.replace(
-        inputs[0], value=None, origins=tuple(origin.after("mul", -1) for origin in inputs[0].origins)
-    ),
+    "Neg": negate,
+    "ReverseV2": reverse,
     "Abs": change,
     "AsString": to_text,
     "StringJoin": join_strings,

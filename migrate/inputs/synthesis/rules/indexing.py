@@ -179,7 +179,9 @@ def top_k(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> list[Abstract]:
         return [Abstract(dtype=x.dtype), Abstract(dtype="int32")]
     walk.equations.at_least(x.shape[-1], k)
     shape = (*x.shape[:-1], k)
-    return [Abstract(dtype=x.dtype, shape=shape, origins=x.origins), Abstract(dtype="int32", shape=shape)]
+    stated = x.constant()
+    value = np.flip(np.sort(stated, -1), -1)[..., :k] if stated is not None and isinstance(k, int) else None
+    return [Abstract(dtype=x.dtype, shape=shape, value=value, origins=x.origins), Abstract(dtype="int32", shape=shape)]
 
 
 def arg_max(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:

@@ -213,6 +213,13 @@ def _origins(inputs: Sequence[Abstract]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(origin for x in inputs for origin in x.origins))
 
 
+def _mark_numbers(parts: Sequence[Abstract]) -> frozenset[Any]:
+    """The constants among what is put together: the boundaries of buckets, the last of which is a value's own."""
+    stated = [value for x in parts if (value := x.constant()) is not None and value.dtype.kind == "f"]
+    numbers = tuple(float(n) for value in stated if value.size <= 64 for n in value.reshape(-1))
+    return frozenset([("numbers", numbers)]) if numbers else frozenset()
+
+
 def concat(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
     parts, axis = (inputs[:-1], inputs[-1]) if node.op == "ConcatV2" else (inputs[1:], inputs[0])
     ranks = {len(x.shape) for x in parts if x.shape is not None}
@@ -238,6 +245,8 @@ def concat(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
         value = np.concatenate([x.known for x in parts], place)
     columns = place == rank - 1 and all(x.sizes[place] == 1 for x in parts)
     tags = _mark_columns(parts) if columns else frozenset()
+    if value is None:
+        tags |= _mark_numbers(parts)
     return Abstract(dtype=parts[0].dtype, shape=tuple(shape), value=value, origins=origins, tags=tags)
 
 

@@ -1,0 +1,90 @@
+"""Reasons for which a mutant computes the same are told from those for which it does not."""
+
+import random
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from benchmarks import equivalence, mutants
+from tests.faults import planting
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """One function whose nodes matter or do not, for reasons of each kind."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, "x")], autograph=False)
+    def call(x):
+        tf.tanh(x, name="dead")
+        sized = tf.shape(tf.tanh(x, name="sized"))
+        off = tf.constant(1.0, name="one") - tf.constant(1.0, name="other_one")
+        silenced = tf.multiply(tf.tanh(x, name="silenced"), off)
+        chosen = tf.where(tf.constant(False, name="never"), tf.tanh(x, name="untaken"), tf.tanh(x, name="taken"))
+        looped = tf.while_loop(lambda i, _: i < 3, lambda i, y: (i + 1, tf.tanh(y, name="turned")), (0, x))[1]
+        branch = tf.cond(tf.reduce_sum(x) > 0, lambda: tf.tanh(x, name="branched"), lambda: x)
+        kept = tf.add(tf.abs(x, name="kept"), tf.constant(0.0, name="nothing"), name="added")
+        first = tf.cast(sized[0], tf.float32)
+        return kept + first + silenced + chosen + looped + branch
+
+    folder = tmp_path_factory.mktemp("model") / "saved"
+    module = tf.Module()
+    module.call = call
+    tf.saved_model.save(module, str(folder), signatures=call)
+    return str(folder)
+
+
+def place_of(folder, name):
+    with planting.edited(folder) as meta:
+        return next(
+            (f.signature.name, node.name)
+            for f in meta.graph_def.library.function
+            for node in f.node_def
+            if node.name.rpartition("/")[2] == name
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("dead", "dead"),
+        ("sized", "shape"),
+        ("silenced", "zero"),
+        ("untaken", "untaken"),
+        ("taken", ""),
+        ("turned", ""),
+        ("branched", ""),
+        ("kept", ""),
+        ("one", ""),
+    ],
+)
+def test_what_reaches_no_result(model, name, reason):
+    assert equivalence.find_unused(model, *place_of(model, name)).partition(":")[0] == reason
+
+
+def test_what_gives_the_same_value(model):
+    function, node = place_of(model, "added")
+    mutant = mutants.Mutant(kind="op", what="AddV2 -> Sub", function=function, node=node)
+    assert equivalence.find_reason(model, mutant) == "same value: a zero is added or taken away"
+    other = mutants.Mutant(kind="wiring", what="inputs of AddV2", function=function, node=node)
+    assert equivalence.find_reason(model, other) == ""
+
+
+@pytest.mark.parametrize("kind", ["op", "constant", "dtype"])
+def test_a_mutant_loads_and_is_another_model(model, tmp_path, kind):
+    rng = random.Random(3)
+    inputs = tf.constant(np.linspace(-2, 2, 12, dtype=np.float32).reshape(3, 4))
+    for number in range(40):
+        folder = tmp_path / str(number)
+        shutil.copytree(model, folder)
+        try:
+            mutant = mutants.mutate(str(folder), rng)
+        except planting.NothingPlanted:
+            continue
+        if mutant.kind != kind or equivalence.find_reason(model, mutant):
+            continue
+        old, new = (tf.saved_model.load(str(path)).call(inputs).numpy() for path in (model, folder))
+        if not np.array_equal(old, new):
+            return
+    raise AssertionError("no mutant of this kind shows")
