@@ -46,8 +46,8 @@ def find_reason(folder: str, mutant: Mutant) -> str:
 
 def find_same_value(folder: str, mutant: Mutant) -> str:
     """Why the changed node computes the same values, from its constant operands."""
-    with planting.edited(folder) as meta:
-        body = next(f for f in meta.graph_def.library.function if f.signature.name == mutant.function)
+    library = planting.read_meta(folder).graph_def.library
+    body = next(f for f in library.function if f.signature.name == mutant.function)
     nodes = {node.name: node for node in body.node_def}
     node = nodes[mutant.node]
     constant = fold_constants(body).get(node.name)
@@ -102,11 +102,11 @@ def _is_all(value: Any, number: float) -> bool:
 
 def find_unused(folder: str, function: str, node: str) -> str:
     """Why no result depends on the values of a node of a migrated model, "" where one may."""
-    with planting.edited(folder) as meta:
-        library = {f.signature.name: f for f in meta.graph_def.library.function}
-        objects = meta.object_graph_def
-        roots = {name for name in objects.concrete_functions if name in library}
-        roots |= {n.attr["f"].func.name for n in meta.graph_def.node if n.op in _CALLS}
+    meta = planting.read_meta(folder)
+    library = {f.signature.name: f for f in meta.graph_def.library.function}
+    objects = meta.object_graph_def
+    roots = {name for name in objects.concrete_functions if name in library}
+    roots |= {n.attr["f"].func.name for n in meta.graph_def.node if n.op in _CALLS}
     if function not in planting.reach(library, roots):
         return "dead: nothing calls its function"
     return _Flow(library, roots).follow(function, node)

@@ -107,13 +107,12 @@ def _change_node(folder: str, place: Place) -> None:
 
 
 def find_places(folder: str) -> list[Place]:
-    with planting.edited(folder) as meta:
-        return [
-            Place(kind=kind, function=function.signature.name, node=node.name, what=what, apply=apply)
-            for function in planting.functions_of(meta)
-            for node in function.node_def
-            for kind, what, apply in _list_changes(node)
-        ]
+    return [
+        Place(kind=kind, function=function.signature.name, node=node.name, what=what, apply=apply)
+        for function in planting.functions_of(planting.read_meta(folder))
+        for node in function.node_def
+        for kind, what, apply in _list_changes(node)
+    ]
 
 
 def _list_changes(node: Any) -> Iterator[tuple[str, str, Callable[[Any, Any], Any]]]:

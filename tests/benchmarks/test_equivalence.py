@@ -36,13 +36,12 @@ def model(tmp_path_factory):
 
 
 def place_of(folder, name):
-    with planting.edited(folder) as meta:
-        return next(
-            (f.signature.name, node.name)
-            for f in meta.graph_def.library.function
-            for node in f.node_def
-            if node.name.rpartition("/")[2] == name
-        )
+    return next(
+        (f.signature.name, node.name)
+        for f in planting.read_meta(folder).graph_def.library.function
+        for node in f.node_def
+        if node.name.rpartition("/")[2] == name
+    )
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,11 @@ def path_of(folder):
     return pathlib.Path(folder) / "saved_model.pb"
 
 
+def read_meta(folder):
+    """The MetaGraphDef of a SavedModel."""
+    return saved_model_pb2.SavedModel.FromString(path_of(folder).read_bytes()).meta_graphs[0]
+
+
 @contextlib.contextmanager
 def edited(folder):
     """The MetaGraphDef of a SavedModel, written back at the end."""

@@ -319,19 +319,21 @@ def _run_shared(
 
 def _run_reweighed(loaded: LoadedVariant, wanted: list[call_files.Call], found: result_files.Results) -> None:
     """Calls once more with other weights; what is refused then, of numbers that nobody trained, tells nothing."""
-    variables = {variable.op.name: variable for variable in tf.compat.v1.global_variables()}
+    variables = {variable.op.name: variable for variable in tf.compat.v1.global_variables()} if wanted else {}
+    try:
+        others = draw_all(_read(loaded, variables)) if variables else {}
+    except tf.errors.OpError:
+        return  # a variable without a value
     patient = tf.compat.v1.RunOptions(timeout_in_ms=int(_REWEIGHED_SECONDS * 1000))
-    for call in wanted if variables else ():
+    for call in wanted if others else ():
         try:
-            others = draw_all(_read(loaded, variables))
             for name, value in others.items():
                 variables[name].load(value, loaded.session)
             outputs = _make_answer(loaded, call, patient)()
         except Exception:
             continue
-        if others:
-            found.weights = list(dict.fromkeys((*found.weights, *others)))
-            found.record_reweighed("", call.id, outputs)
+        found.weights = list(dict.fromkeys((*found.weights, *others)))
+        found.record_reweighed("", call.id, outputs)
 
 
 def _run_gradients(
