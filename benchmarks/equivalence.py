@@ -31,6 +31,7 @@ _PARSED = re.compile(r"ParseExample(V2)?|ParseSingleExample")
 _ENDS = {
     "zero": "zero: it is multiplied by a constant zero",
     "untaken": "untaken: a constant chooses another value in its place",
+    "reshaped": "reshaped: another shape follows at once",
     "checks": "checked: only a check takes it",
     "shapes": "shape: only its shape is used",
     "dead": "dead: no result needs it",
@@ -54,12 +55,51 @@ def find_same_value(folder: str, mutant: Mutant) -> str:
     if mutant.kind == "dtype" and constant is not None and _is_exact(constant):
         return "same value: a constant that half as many bits hold"
     operands = [_read_constant(nodes, text) for text in node.input if not text.startswith("^")]
+    if (
+        mutant.kind == "dtype"
+        and node.op == "Mul"
+        and any(_is_all(operand, 0) for operand in _list_operands(body, node))
+    ):
+        return _ENDS["zero"]
+    if node.op.startswith("SparseSegment") and mutant.kind == "op" and _has_rows_of_one(nodes, node):
+        return "same value: each sum is of one row"
     slices = [n for n in nodes.values() if n.op == "StridedSlice" and _takes(n, node.name)]
     if mutant.kind == "constant" and slices and all(_ignores(n, node.name, nodes) for n in slices):
         return "same value: a slice that its masks decide"
     if mutant.kind == "op" and node.op in ("Add", "AddV2", "Sub") and _is_all(operands[1], 0):
         return "same value: a zero is added or taken away"
     return ""
+
+
+def _list_operands(body: Any, node: Any) -> list[Any]:
+    constants = fold_constants(body)
+    return [constants.get(text.partition(":")[0]) for text in node.input if not text.startswith("^")]
+
+
+def _has_rows_of_one(nodes: dict[str, Any], node: Any) -> bool:
+    """Whether segments come from a column [batch, 1] alone: from where it holds a value, and from no list of values."""
+    pending, seen, columns = [node.input[2]], set(), 0
+    while pending:
+        name = pending.pop().lstrip("^").partition(":")[0]
+        found = nodes.get(name)
+        if name in seen or (found is not None and found.op in (*_SHAPES, "Const")):
+            continue
+        seen.add(name)
+        if found is None or _PARSED.fullmatch(found.op):
+            return False
+        if found.op == "Where":
+            test = nodes.get(found.input[0].partition(":")[0])
+            columns += test is not None and test.op == "NotEqual" and _is_column(nodes, test.input[0])
+            continue
+        given = [text for text in found.input if not text.startswith("^")]
+        # Rows do not depend on the values that stand in them.
+        pending.extend([given[0], given[2]] if found.op == "SparseFillEmptyRows" else given)
+    return bool(columns)
+
+
+def _is_column(nodes: dict[str, Any], text: str) -> bool:
+    made = nodes.get(text.partition(":")[0])
+    return made is not None and made.op == "ExpandDims" and _is_all(_read_constant(nodes, made.input[1]), -1)
 
 
 def _takes(user: Any, name: str) -> bool:
@@ -189,6 +229,8 @@ class _Flow:
             return [("shapes", "", 0)]
         if node.op in _CHECKS:
             return [("checks", "", 0)]
+        if node.op == "Reshape" and place == 1 and self._is_reshaped(function, node.name):
+            return [("reshaped", "", 0)]
         if node.op in ("Mul", "Select", "SelectV2") and (end := self._find_end(function, node, place)):
             return [(end, "", 0)]
         if _PARSED.fullmatch(node.op):
@@ -212,6 +254,17 @@ class _Flow:
         if definition is None or (definition.is_stateful and not definition.output_arg):
             return [(_RETURNS, "", 0)]  # it writes: state, a file
         return [(function, node.name, -1)]
+
+    def _is_reshaped(self, function: str, name: str) -> bool:
+        """Whether a node's result is taken by reshapes alone."""
+        body = self.library[function]
+        users = [n for n in body.node_def for text in n.input if text.partition(":")[0] == name]
+        returned = any(text.partition(":")[0] == name for text in body.ret.values())
+        return (
+            bool(users)
+            and not returned
+            and all(n.op == "Reshape" and n.input[0].partition(":")[0] == name for n in users)
+        )
 
     def _find_end(self, function: str, node: Any, place: int) -> str:
         """Why an operand does not count, given the constants among the others; "" where it may."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from migrate.graph import index as graph_index
@@ -9,7 +10,13 @@ from migrate.graph import index as graph_index
 CALLS = ("StatefulPartitionedCall", "PartitionedCall")
 # They give nothing that tells one side from the other.
 SILENT = ("Placeholder", "PlaceholderWithDefault", "NoOp", "Assert", *CALLS)
+_WRITES = re.compile(r"Assign\w*|(Resource)?Scatter(Nd)?(Add|Sub|Update|Mul|Div|Min|Max)|Resource(Sparse)?Apply\w+")
 ENDS = ("Merge", "RefMerge", "Exit", "RefExit")
+
+
+def is_write(op: str) -> bool:
+    """Whether an op changes a variable."""
+    return bool(_WRITES.fullmatch(op))
 
 
 def order_nodes(index: graph_index.GraphIndex, names: Sequence[str]) -> list[str]:

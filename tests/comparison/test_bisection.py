@@ -8,6 +8,8 @@ import tensorflow as tf
 
 import migrate
 
+from ..conftest import ROOT
+from ..faults import planting
 from .test_models import MODEL, rewrite
 
 v1, raw = tf.compat.v1, tf.raw_ops
@@ -316,3 +318,15 @@ def test_fault_in_training_mode(tmp_path, node):
     found = migrate.compare_models(old, new, options).bisection
     (item,) = [item for item in found if place in f"{item['where']}/{item['output']}"]
     assert item["node"].endswith((node, f"{node}/y", f"{node}/Mul")), item["message"]
+
+
+def test_where_a_gradient_departs(tmp_path):
+    """The values agree, what is learned does not: the op on the way back beyond which nothing is handed on."""
+    source = ROOT / "testdata" / "zoo" / "hub_dense_l2" / "model"
+    migrate.migrate_model(source, tmp_path / "whole", migrate.MigrateOptions(verify="none"))
+    shutil.copytree(tmp_path / "whole", tmp_path / "broken")
+    planted = planting.stop_gradient(tmp_path / "broken", "Tanh")
+    options = migrate.CompareOptions(level="gradients", bisect=True, batch_sizes=(2,))
+    found = {item["output"]: item for item in migrate.compare_models(source, tmp_path / "broken", options).bisection}
+    departed = [item for name, item in found.items() if name.startswith("d default")]
+    assert departed and all(f"on its way back to {planted!r}" in item["message"] for item in departed), found

@@ -98,6 +98,35 @@ def change_nodes(folder, op, change, *, name="", part="all", most=None):
     return changed
 
 
+def change_one(folder, op, change, number=0):
+    """Applies `change` to one op, the `number`-th of its kind by name, in every trace; its name."""
+    names = sorted({n.name for f in functions_of(read_meta(folder)) for n in f.node_def if n.op == op})
+    if not names:
+        raise NothingPlanted(f"no {op}")
+    chosen = names[number % len(names)]
+    return change_nodes(folder, op, lambda node: node.name == chosen and change(node) is not False)[0]
+
+
+def stop_gradient(folder, op, number=0):
+    """Nothing is differentiated beyond one op's first result, in any trace; the op's name."""
+    names = sorted({n.name for f in functions_of(read_meta(folder)) for n in f.node_def if n.op == op})
+    if not names:
+        raise NothingPlanted(f"no {op}")
+    chosen = names[number % len(names)]
+    with edited(folder) as meta:
+        for function in functions_of(meta):
+            for node in [n for n in function.node_def if n.op == op and n.name == chosen]:
+                result = tensorflow_private.find_op_def(op).output_arg[0].name
+                old, new = f"{chosen}:{result}:0", f"{chosen}/stopped:output:0"
+                for other in function.node_def:
+                    other.input[:] = [new if text == old else text for text in other.input]
+                for key, text in list(function.ret.items()):
+                    function.ret[key] = new if text == old else text
+                stop = function.node_def.add(name=f"{chosen}/stopped", op="StopGradient", input=[old])
+                stop.attr["T"].type = node.attr["T"].type
+    return chosen
+
+
 def rename_results(function, node, old):
     """Ops give their results under names of their own, by which a function's nodes refer to them."""
     if node.op == old:

@@ -319,7 +319,9 @@ def _run_shared(
 
 def _run_reweighed(loaded: LoadedVariant, wanted: list[call_files.Call], found: result_files.Results) -> None:
     """Calls once more with other weights; what is refused then, of numbers that nobody trained, tells nothing."""
-    variables = {variable.op.name: variable for variable in tf.compat.v1.global_variables()} if wanted else {}
+    used = {name for piece in found.pieces for name in piece["variables"]}
+    known = [*tf.compat.v1.global_variables(), *tf.compat.v1.local_variables()] if wanted else []
+    variables = {variable.op.name: variable for variable in known if variable.op.name in used}
     try:
         others = draw_all(_read(loaded, variables)) if variables else {}
     except tf.errors.OpError:

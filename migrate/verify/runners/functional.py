@@ -26,6 +26,8 @@ from migrate.verify.runners.side import MIGRATED, SESSION
 from migrate.write import provenance, writer
 
 SIGNATURE = "call"
+# Keys of the signature: inputs in their order, outputs by the order of their keys.
+INPUT, OUTPUT = "input_", "output_"
 
 
 def run(wish: FunctionsRequest) -> None:
@@ -45,12 +47,12 @@ def run(wish: FunctionsRequest) -> None:
         _rebuild(subject, rebuilt)
         subject = dataclasses.replace(subject, path=rebuilt, kind=MIGRATED)
     loaded, compute = _open_migrated(subject, call, wish) if subject.kind == MIGRATED else _open_served(subject, call)
-    keys = {f"input_{position}": key for position, key in enumerate(call.inputs)}
+    keys = {f"{INPUT}{position}": key for position, key in enumerate(call.inputs)}
 
     def apply(**tensors: Any) -> dict[str, Any]:
         outputs = compute({keys[name]: tensor for name, tensor in tensors.items()})
         dense = {key: getattr(v, "flat_values", getattr(v, "values", v)) for key, v in outputs.items()}
-        return {f"output_{position}": value for position, value in enumerate(dense.values())}
+        return {f"{OUTPUT}{position}": dense[key] for position, key in enumerate(sorted(dense))}
 
     specs = {name: _make_spec(call.inputs[key], name) for name, key in keys.items()}
     root = tf.Module()

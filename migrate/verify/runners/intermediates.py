@@ -59,6 +59,8 @@ def run(request: InsideRequest) -> None:
     described = describing.describe_nodes(graph_def)
     bare = {node["node"]: _PLACE.sub("", node["node"]) for node in listing}
     about = {name: described[base] for name, base in bare.items() if base in described}
+    # What writes gives no value that could be looked at.
+    about |= {name: found for name, found in described.items() if observable.is_write(found["op"])}
     os.makedirs(request.results, exist_ok=True)
     arrays.save_arrays(os.path.join(request.results, VALUES), values)
     with open(os.path.join(request.results, LISTING), "w", encoding="utf-8") as file:

@@ -127,10 +127,12 @@ class Subject:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class InsideRequest:
-    """The values of all tensors inside one call, written into the folder `results`."""
+    """The values of all tensors inside one call, written into the folder `results`; or, of the output `gradient` of a
+    SavedModel's signature, its gradients by them."""
 
     subject: Subject
     results: str
+    gradient: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +179,7 @@ class Description:
 
 
 INSIDE = Job("migrate.verify.runners.intermediates:run", InsideRequest, type(None))
+INSIDE_GRADIENTS = Job("migrate.verify.runners.inside_gradients:run", InsideRequest, type(None))
 FUNCTIONS = Job("migrate.verify.runners.functional:run", FunctionsRequest, type(None))
 TIMING = Job("migrate.verify.runners.timing:run", TimingRequest, Timing)
 DESCRIBE = Job("migrate.verify.runners.serving:describe", DescribeRequest, Description)
