@@ -107,7 +107,9 @@ class _Plan:
             kind = find_numpy_dtype(source.dtype).kind
             if kind in "iuf" and source.shape is not None:
                 facts, bounds = source.facts, generator.find_bounds(source.facts)
-                if source.shape or name not in self.signature.inputs:
+                # Of a sparse or ragged input the source is one of its values.
+                given = self.signature.inputs.get(name)
+                if source.shape or given is None or given.encoding is not Encoding.DENSE:
                     counts.append(len(reaching.list_points(facts, *bounds, kind)))
                 elif not self._is_settled(name):
                     scalars[name] = reaching.list_scalars(facts, *bounds, kind)
