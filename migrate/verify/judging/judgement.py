@@ -10,6 +10,7 @@ from typing import Any
 from migrate.inputs.cases import is_venture
 from migrate.options import Tolerance
 from migrate.verdict import (
+    CALLABLE,
     DEFAULT,
     EMPTY_BATCH,
     INFERENCE,
@@ -358,10 +359,18 @@ def _compare_variables(
     if not baseline.variables or candidate.variables is None:
         return []
     shared = [name for name in baseline.variables if name in candidate.variables]
-    if len(shared) < len(baseline.variables):
-        count = len(baseline.variables)
-        refused.append(f"{VARIABLES}: {count - len(shared)} of {count} have no namesake in the candidate")
-    return [
+    lost = [name for name in baseline.variables if name not in candidate.variables]
+    # A migrated model has all of its original's variables, whether or not a signature uses them.
+    is_whole = candidate.pieces and baseline.pieces and not any("left_out" in entry for entry in candidate.interface)
+    if lost and not is_whole:
+        refused.append(f"{VARIABLES}: {len(lost)} of {len(baseline.variables)} have no namesake in the candidate")
+    missing = [
+        OutputDiff(
+            where=VARIABLES, route=CALLABLE, output=name, equal=False, message="the candidate lacks it", level=TRAINING
+        )
+        for name in (lost if is_whole else ())
+    ]
+    return missing + [
         compare_values(
             baseline.variables[name],
             candidate.variables[name],

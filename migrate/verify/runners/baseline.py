@@ -238,7 +238,7 @@ def _run_variant(
                 found.refusals["", call.id] = result_files.first_line(error)
         steady = [call for call in wanted if call.id not in random]
         _run_gradients(loaded, steady, state, found, wish)
-        _run_reweighed(loaded, [call for call in steady if call.id in wish.reweigh_calls], found)
+        _run_reweighed(loaded, [call for call in steady if call.id in wish.reweigh_calls], state, found)
     loaded.close()
     if random:
         _run_shared(model, variant, [call for call in wanted if call.id in random], found, wish)
@@ -317,8 +317,13 @@ def _run_shared(
     loaded.close()
 
 
-def _run_reweighed(loaded: LoadedVariant, wanted: list[call_files.Call], found: result_files.Results) -> None:
-    """Calls once more with other weights; what is refused then, of numbers that nobody trained, tells nothing."""
+def _run_reweighed(
+    loaded: LoadedVariant, wanted: list[call_files.Call], state: SessionState, found: result_files.Results
+) -> None:
+    """Calls once more with other weights; what is refused then, of numbers that nobody trained, tells nothing. What
+    earlier calls left in tables cannot be taken back."""
+    if any(node.op.startswith("Mutable") for node in loaded.variant.graph_def.node):
+        return
     used = {name for piece in found.pieces for name in piece["variables"]}
     known = [*tf.compat.v1.global_variables(), *tf.compat.v1.local_variables()] if wanted else []
     variables = {variable.op.name: variable for variable in known if variable.op.name in used}
@@ -329,6 +334,7 @@ def _run_reweighed(loaded: LoadedVariant, wanted: list[call_files.Call], found: 
     patient = tf.compat.v1.RunOptions(timeout_in_ms=int(_REWEIGHED_SECONDS * 1000))
     for call in wanted if others else ():
         try:
+            state.restore()
             for name, value in others.items():
                 variables[name].load(value, loaded.session)
             outputs = _make_answer(loaded, call, patient)()
@@ -392,7 +398,10 @@ def _run_losses(model: LegacyModel, variant: GraphVariant, found: result_files.R
             found.trainable = [variable.op.name for variable in tf.compat.v1.trainable_variables()]
             found.losses = [as_array(loaded.session.run(name, loaded.make_feeds({}, {}))) for name in names]
             if variables:
-                found.variables = _read(loaded, {v.op.name: v for v in tf.compat.v1.global_variables()})
+                # Of a checkpoint's variables, those that the reader takes for the model's.
+                held = {name for spec in variant.variables for name in (spec.name, spec.node)}
+                known = [v for v in tf.compat.v1.global_variables() if not held or v.op.name in held]
+                found.variables = _read(loaded, {variable.op.name: variable for variable in known})
         loaded.close()
     except Exception as error:
         found.notes.append(f"regularization losses of the original: {result_files.first_line(error)}")
