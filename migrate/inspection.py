@@ -6,9 +6,10 @@ import dataclasses
 import math
 import os
 import tempfile
+from collections.abc import Collection
 from typing import Any
 
-from migrate import detect, errors, sources
+from migrate import detect, errors, scan, sources
 from migrate.model import READABLE, Finding, Format, GraphVariant, Source
 from migrate.options import ReadOptions
 from migrate.outcome import describe_finding
@@ -100,6 +101,42 @@ def inspect_model(source: str | os.PathLike[str], options: ReadOptions | None = 
             tensorflow_version=model.producer,
             variants=variants,
             findings=model.findings,
+        )
+
+
+def scan_source(source: str | os.PathLike[str], allowed: Collection[str] = ()) -> tuple[Finding, ...]:
+    """All that is unsafe or invalid in a model, of whatever format that is migrated; nothing of it runs.
+
+    Args:
+      source: its path, or a handle; an archive is unpacked for the time being.
+      allowed: names of ops that may do what they do.
+
+    Raises:
+      SourceNotFoundError: there is nothing at the path.
+      UnknownFormatError: it is nothing that can be looked through.
+      CorruptModelError: it cannot be parsed.
+      UnsafeModelError: an archive that is not to be unpacked.
+    """
+    path = os.fspath(source)
+    if not sources.is_handle(path) and (found := scan.find_file_findings(path) if os.path.exists(path) else ()):
+        # Nothing is opened in a folder that is not what it seems.
+        return found
+    with tempfile.TemporaryDirectory(prefix="migrate-scan-") as scratch:
+        acquired = sources.acquire_source(source, os.path.join(scratch, "source"))
+        if acquired.format not in (*READABLE, Format.TF2_SAVED_MODEL):
+            raise errors.UnknownFormatError(
+                f"{acquired.format.value}: {'; '.join(acquired.evidence)}: nothing in it was looked through",
+                where=path,
+                hint=detect.suggest_model(acquired.path),
+            )
+        findings = scan.scan_model(acquired.path, allowed)
+        if acquired.format in (Format.KERAS_H5, Format.KERAS_V3, Format.KERAS_WEIGHTS):
+            from migrate.readers.keras import scanning  # needs h5py
+
+            findings += scanning.find_unsafe(acquired)
+        # What was unpacked is gone afterwards: places are told as they lie in the archive.
+        return tuple(
+            dataclasses.replace(finding, where=finding.where.replace(acquired.path, path)) for finding in findings
         )
 
 

@@ -6,7 +6,7 @@ import json
 
 from absl import flags
 
-from migrate import inspection, scan
+from migrate import inspection
 from migrate.cli import program
 from migrate.outcome import describe_finding
 
@@ -31,7 +31,7 @@ def main() -> int:
 
 
 def _scan(source: str) -> int:
-    findings = scan.scan_model(source, program.parse_unsafe_ops())
+    findings = inspection.scan_source(source, program.parse_unsafe_ops())
     if flags.FLAGS.format == "json":
         print(json.dumps({"path": source, "findings": [describe_finding(finding) for finding in findings]}, indent=1))
     else:

@@ -58,6 +58,29 @@ def _kill_somebody(process, temp, chance):
     return victim == process.pid
 
 
+def _await_moment(process, dest, spacing, chance):
+    """A moment to kill somebody: soon, or when some more models are done, so that the kills spread over the whole run.
+
+    Args:
+      process: the driver; when it has ended there is nothing to wait for.
+      dest: where it writes.
+      spacing: how many models are to be done between two kills, in the mean.
+      chance: decides.
+    """
+    awaited = _count_results(dest) + round(chance.uniform(0, 2.5 * spacing))
+    soon = time.monotonic() + (chance.uniform(0.1, 4.0) if chance.random() < 0.3 else 60.0)
+    while process.poll() is None and time.monotonic() < soon and _count_results(dest) < awaited:
+        time.sleep(0.02)
+    time.sleep(chance.uniform(0.0, 0.5))
+
+
+def _count_results(dest):
+    try:
+        return (dest / "_migration" / "results.jsonl").read_bytes().count(b"\n")
+    except OSError:
+        return 0
+
+
 def _await_none(temp, seconds=30):
     deadline = time.monotonic() + seconds
     while found := _find_processes(temp):
@@ -87,7 +110,7 @@ def test_killed_at_random_moments(tmp_path, models, kills):
     while killed < kills:
         process = _run(source, wild, temp, "--resume")
         while process.poll() is None and killed < kills:
-            time.sleep(chance.uniform(0.1, 3.0 if models > 100 else 4.0))
+            _await_moment(process, wild, max(len(expected) - len(published), 0) / (kills - killed), chance)
             if process.poll() is None:
                 killed += 1
                 if _kill_somebody(process, temp, chance):
@@ -96,8 +119,6 @@ def test_killed_at_random_moments(tmp_path, models, kills):
         _await_none(temp)
         assert process.returncode in (0, 1, -signal.SIGKILL), printed
         _check_published(wild, published)
-        if process.returncode in (0, 1):
-            killed += 1  # it was faster than we
     process = _run(source, wild, temp, "--resume")
     process.communicate(timeout=3600)
     _await_none(temp)

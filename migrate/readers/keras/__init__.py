@@ -11,6 +11,7 @@ checkpoint_weights          values of a TensorFlow checkpoint -> the variables o
 numbered_weights            Keras' *.weights.h5 -> the variables of a model
 architecture                the model of weights that have none with them
 safety                      what a config may not name
+scanning                    all that is unsafe in a file, Keras not loaded
 loading                     a source -> Keras model
 models, tracing             how a model is called; Keras model -> GraphVariants and a checkpoint
 reader                      Source -> LegacyModel

@@ -2,8 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+# A model in a model in a model... takes six levels each.
+_MAX_DEPTH = 400
+
+
+def parse_json(text: str | bytes) -> Any:
+    """A config of JSON.
+
+    Raises:
+      ValueError: it is none, or nested deeper than any model: what walks through it calls itself at each level.
+    """
+    try:
+        config = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested deeper than any model") from None
+    level, depth = [config], 0
+    while level:
+        depth += 1
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"nested more than {_MAX_DEPTH} levels deep, deeper than any model")
+        inner: list[Any] = []
+        for value in level:
+            inner.extend(value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
+        level = inner
+    return config
 
 
 def iterate_layers(config: Any) -> Iterator[dict[str, Any]]:

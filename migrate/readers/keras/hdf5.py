@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import h5py
 
 from migrate import errors
+from migrate.readers.keras import configs
 
 LAYER_NAMES, WEIGHT_NAMES, CONFIG = "layer_names", "weight_names", "model_config"
 WEIGHTS = "model_weights"
@@ -129,6 +129,17 @@ def check_links(file: Any, path: str) -> None:
     Raises:
       UnsafeModelError: it has external links, or arrays that lie elsewhere.
     """
+    found = find_links(file, path)
+    if found:
+        raise errors.UnsafeModelError(
+            f"parts of the HDF5 file lie in other files: {'; '.join(found[:4])}",
+            where=path,
+            hint="do not trust the file; if it is your own, copy it with h5repack, or save the model again",
+        )
+
+
+def find_links(file: Any, path: str) -> tuple[str, ...]:
+    """ "name: file" of each part that lies in another file, which is not opened."""
     found: list[str] = []
 
     def look(name: str | bytes, link: Any) -> None:
@@ -143,21 +154,18 @@ def check_links(file: Any, path: str) -> None:
 
     with open_file(file, path) as opened:
         opened.visititems_links(look)
-    if found:
-        raise errors.UnsafeModelError(
-            f"parts of the HDF5 file lie in other files: {'; '.join(found[:4])}",
-            where=path,
-            hint="do not trust the file; if it is your own, copy it with h5repack, or save the model again",
-        )
+    return tuple(found)
 
 
 def _parse_json(file: Any, key: str, path: str) -> Mapping[str, Any] | None:
     if key not in file.attrs:
         return None
     try:
-        value = json.loads(_as_text(file.attrs[key]))
+        value = configs.parse_json(_as_text(file.attrs[key]))
     except ValueError as error:
-        raise errors.CorruptModelError(f"{key} is no JSON: {error}", where=path, hint="copy the file again") from error
+        raise errors.CorruptModelError(
+            f"{key} is no config in JSON: {error}", where=path, hint="copy the file again"
+        ) from error
     return value if isinstance(value, dict) else None
 
 

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,13 +21,12 @@ from migrate.readers.keras import (
     naming,
     numbered_weights,
     safety,
+    scanning,
     stored_weights,
     upgrade,
 )
-from migrate.sources import archives
 
 _HDF5_MAGIC, _ZIP_MAGIC = b"\x89HDF", b"PK\x03\x04"
-_MAX_CONFIG = 2**28
 _HINT = "give layers and functions of your own with --custom_objects=module:name"
 
 
@@ -203,23 +201,13 @@ def _make_model(path: str, options: ReadOptions, objects: dict[str, Any]) -> tup
 
 
 def _load_archive(path: str, options: ReadOptions, objects: dict[str, Any]) -> LoadedKeras:
-    """A .keras file (keras/saving/saving_lib.py): a zip of config.json, metadata.json and model.weights.h5.
+    """A .keras file.
 
     Raises:
       UnsafeModelError: a name leads out of it, it unpacks to more than it should, its weights lie in another file.
     """
-    try:
-        archives.check_archive(path)
-        with zipfile.ZipFile(path) as archive:
-            metadata, config = (_read_json(archive, name, path) for name in ("metadata.json", "config.json"))
-            if numbered_weights.NAME in archive.namelist():
-                with archive.open(numbered_weights.NAME) as weights:
-                    hdf5.check_links(weights, path)
-        version = str(metadata.get("keras_version", ""))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise errors.CorruptModelError(
-            f"no .keras file, or it is damaged: {error}", where=path, hint="copy the file again"
-        ) from error
+    metadata, config = scanning.read_archive(path)
+    version = str(metadata.get("keras_version", ""))
     lambdas.check_lambdas(config, path, allowed=options.allow_lambda, known=objects)
     # What the model was compiled with is not loaded.
     described = {key: value for key, value in config.items() if key != "compile_config"}
@@ -240,13 +228,6 @@ def _load_archive(path: str, options: ReadOptions, objects: dict[str, Any]) -> L
         )
     found = _describe_training(config.get("compile_config"))
     return describe_loaded(model, path, {}, f"Keras {version}", found)
-
-
-def _read_json(archive: zipfile.ZipFile, name: str, path: str) -> Any:
-    size = archive.getinfo(name).file_size
-    if size > _MAX_CONFIG:
-        raise errors.UnsafeModelError(f"{name} claims {size:,} bytes", where=path, hint="do not trust the file")
-    return json.loads(archive.read(name))
 
 
 def describe_loaded(

@@ -45,7 +45,7 @@ _DOING = frozenset({
 })  # fmt: skip
 _OF_TENSORS = ("RaggedTensor", "SparseTensor", "Tensor", "TensorShape", "IndexedSlices")
 _SHOWN = 4
-_HINT = "if you trust the file: --allow_lambda; layers and functions of your own: --custom_objects=module:name"
+HINT = "if you trust the file: --allow_lambda; layers and functions of your own: --custom_objects=module:name"
 
 
 def check_config(config: Any, path: str, *, allowed: bool, known: Mapping[str, Any]) -> None:
@@ -62,13 +62,13 @@ def check_config(config: Any, path: str, *, allowed: bool, known: Mapping[str, A
     """
     if allowed:
         return
-    found = list(dict.fromkeys(_find_reaching(lambdas.give_functions(config, known), known)))
+    found = list(dict.fromkeys(find_reaching(lambdas.give_functions(config, known), known)))
     if found:
         more = f" (+{len(found) - _SHOWN} more)" if len(found) > _SHOWN else ""
         raise errors.BlockedError(
             f"loading the file would run or read what is no part of a model: {'; '.join(found[:_SHOWN])}{more}",
             where=path,
-            hint=_HINT,
+            hint=HINT,
         )
 
 
@@ -82,7 +82,8 @@ def name_registered(config: Any, known: Mapping[str, Any]) -> dict[str, Any]:
     return objects
 
 
-def _find_reaching(config: Any, known: Mapping[str, Any]) -> Iterator[str]:
+def find_reaching(config: Any, known: Mapping[str, Any]) -> Iterator[str]:
+    """Yields all that a config names besides what a model is made of; code of Lambda layers has a check of its own."""
     for entry in configs.iterate_layers(config):
         kind, inner = entry["class_name"], entry["config"]
         name = configs.name_of(entry)

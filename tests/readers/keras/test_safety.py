@@ -11,7 +11,7 @@ import pytest
 import tf_keras
 
 import migrate
-from migrate import errors
+from migrate import errors, inspection
 from migrate.options import ReadOptions
 from migrate.readers.keras import loading, safety
 
@@ -89,6 +89,7 @@ def test_config_that_reaches_beyond_the_model(files, tmp_path, suffix, name):
     with pytest.raises(errors.BlockedError) as caught:
         loading.load_keras(str(path), ReadOptions())
     assert expected in caught.value.message and "--allow_lambda" in caught.value.hint
+    assert any(expected in finding.message for finding in inspection.scan_source(path))
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
@@ -103,6 +104,7 @@ def test_bytecode_does_not_run(files, tmp_path, suffix, form):
     path = _change(files / f"m{suffix}", tmp_path / f"bad{suffix}", change)
     with pytest.raises(errors.BlockedError, match="Python code, which loading would run: Lambda it"):
         loading.load_keras(str(path), ReadOptions())
+    assert [finding.code for finding in inspection.scan_source(path)] == ["keras-code"]
     assert not mark.exists()
     with pytest.raises(errors.CorruptModelError, match="TextIOWrapper"):  # no tensor
         loading.load_keras(str(path), ReadOptions(allow_lambda=True))
@@ -180,6 +182,8 @@ def test_hdf5_that_opens_other_files(files, tmp_path, suffix, change):
             new.write(inner, "model.weights.h5")
     with pytest.raises(errors.UnsafeModelError, match=r"lie in other files: .*/etc/"):
         loading.load_keras(str(path), ReadOptions())
+    (found,) = inspection.scan_source(path)
+    assert found.code == "external-file" and "/etc/" in found.message
 
 
 @pytest.mark.parametrize(
@@ -195,5 +199,31 @@ def test_archive_that_is_none(files, tmp_path, name, data, message):
     path.write_bytes((files / "m.keras").read_bytes())
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(name, data)
-    with pytest.raises(errors.UnsafeModelError, match=message):
-        loading.load_keras(str(path), ReadOptions())
+    for read in (lambda: loading.load_keras(str(path), ReadOptions()), lambda: inspection.scan_source(path)):
+        with pytest.raises(errors.UnsafeModelError, match=message):
+            read()
+
+
+def test_scan_of_what_is_harmless(files):
+    for path in sorted(files.iterdir()):
+        assert inspection.scan_source(path) == ()
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+@pytest.mark.parametrize("depth", [450, 25_000])
+def test_config_without_end(files, tmp_path, suffix, depth):
+    """Nested so deep that Python's own recursion would end, in the parser or behind it."""
+    path = _change(files / f"m{suffix}", tmp_path / f"bad{suffix}", lambda layer: layer.update(deep="DEEP"))
+    deep = "[" * depth + "]" * depth
+    if suffix == ".keras":
+        with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "deep.keras", "w") as new:
+            for name in old.namelist():
+                new.writestr(name, old.read(name).replace(b'"DEEP"', deep.encode()))
+        path = tmp_path / "deep.keras"
+    else:
+        with h5py.File(path, "r+") as file:
+            file.attrs["model_config"] = file.attrs["model_config"].replace('"DEEP"', deep)
+    for read in (lambda: loading.load_keras(str(path), ReadOptions()), lambda: inspection.scan_source(path)):
+        with pytest.raises(errors.CorruptModelError) as caught:
+            read()
+        assert "\n" not in str(caught.value)

@@ -1,0 +1,111 @@
+"""A Keras file -> Findings: what loading it would run, call or open beside the model. Keras itself is not loaded."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from migrate import errors
+from migrate.model import Finding, Format, Severity, Source
+from migrate.readers.keras import configs, hdf5, lambdas, numbered_weights, safety
+from migrate.sources import archives
+
+CODE, OBJECT, EXTERNAL = "keras-code", "keras-object", "external-file"
+_HDF5_MAGIC = b"\x89HDF"
+_MAX_CONFIG = 2**28
+
+
+def find_unsafe(source: Source) -> tuple[Finding, ...]:
+    """All that is unsafe in a Keras file: code of Lambda layers, objects and functions that are no part of a model,
+    files that its config names, parts that lie in other files.
+
+    Args:
+      source: of a Keras format; weights in TensorFlow's format hold none of it.
+
+    Raises:
+      CorruptModelError: it is damaged.
+      UnsafeModelError: an archive that holds a name which leads out of it, or more than it should.
+    """
+    path = source.path
+    links: tuple[str, ...] = ()
+    config: Mapping[str, Any] | None
+    if source.format is Format.KERAS_V3:
+        described = read_archive(path, check=False)[1]
+        with zipfile.ZipFile(path) as archive:
+            if numbered_weights.NAME in archive.namelist():
+                with archive.open(numbered_weights.NAME) as weights:
+                    links = hdf5.find_links(weights, path)
+        # What the model was compiled with is not loaded.
+        config = {key: value for key, value in described.items() if key != "compile_config"}
+    elif _is_hdf5(path):
+        links = hdf5.find_links(path, path)
+        config = None if links or numbered_weights.is_numbered(path) else hdf5.parse_hdf5(path).config
+    else:
+        return ()
+    return (*_describe_links(links, path), *_find_in_config(config, path))
+
+
+def read_archive(path: str, *, check: bool = True) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """metadata.json and config.json of a .keras file (keras/saving/saving_lib.py), a zip of them and model.weights.h5.
+
+    Args:
+      path: of the file.
+      check: whether weights that lie in another file are refused, too.
+
+    Raises:
+      CorruptModelError: it is none.
+      UnsafeModelError: a name leads out of it, it unpacks to more than it should, its weights lie in another file.
+    """
+    try:
+        archives.check_archive(path)
+        with zipfile.ZipFile(path) as archive:
+            metadata, config = (_read_json(archive, name, path) for name in ("metadata.json", "config.json"))
+            if check and numbered_weights.NAME in archive.namelist():
+                with archive.open(numbered_weights.NAME) as weights:
+                    hdf5.check_links(weights, path)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise errors.CorruptModelError(
+            f"no .keras file, or it is damaged: {error}", where=path, hint="copy the file again"
+        ) from error
+    return metadata, config
+
+
+def _read_json(archive: zipfile.ZipFile, name: str, path: str) -> Mapping[str, Any]:
+    size = archive.getinfo(name).file_size
+    if size > _MAX_CONFIG:
+        raise errors.UnsafeModelError(f"{name} claims {size:,} bytes", where=path, hint="do not trust the file")
+    value = configs.parse_json(archive.read(name))
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name} is no JSON object")
+    return value
+
+
+def _is_hdf5(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(_HDF5_MAGIC)) == _HDF5_MAGIC
+    except IsADirectoryError:
+        return False
+
+
+def _describe_links(links: tuple[str, ...], path: str) -> Iterator[Finding]:
+    for link in links:
+        yield _describe(EXTERNAL, path, f"a part of the file lies in another: {link}", "do not trust the file")
+
+
+def _find_in_config(config: Any, path: str) -> Iterator[Finding]:
+    for entry in configs.iterate_layers(config):
+        if lambdas.is_stored_lambda(entry):
+            yield _describe(
+                CODE,
+                path,
+                f"Lambda {configs.name_of(entry)}: Python code, which loading would run",
+                "if you trust the file: --allow_lambda, or give the function with --custom_objects=module:name",
+            )
+    for reaching in dict.fromkeys(safety.find_reaching(config, {})):
+        yield _describe(OBJECT, path, f"loading would run or read {reaching}", safety.HINT)
+
+
+def _describe(code: str, where: str, message: str, hint: str) -> Finding:
+    return Finding(code=code, severity=Severity.ERROR, where=where, message=message, hint=hint)
