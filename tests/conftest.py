@@ -33,6 +33,8 @@ def pytest_addoption(parser):
     parser.addoption("--weights", default="copy", choices=WEIGHT_MODES, help="how the catalogue's weights travel")
 
 
+# Before pytest-xdist looks at the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     """Leaves out what takes minutes unless it is asked for; says what belongs in one process."""
     for item in items:

@@ -20,6 +20,7 @@ from migrate.graph import (
     gradient_functions,
     inlining,
     invariants,
+    list_shapes,
     loadable,
     removed_ops,
     resource_tables,
@@ -174,6 +175,10 @@ def _strip_shapes(cut: Cut, known: Knowledge) -> Cut:
     return cut.become(strip.strip_shapes(cut.graph_def))
 
 
+def _tell_element_shapes(cut: Cut, known: Knowledge) -> Cut:
+    return cut.become(list_shapes.tell_element_shapes(cut.graph_def))
+
+
 def _tell_lost_gradients(cut: Cut, known: Knowledge) -> Cut:
     return cut.become(cut.graph_def, gradient_functions.find_lost_gradients(cut.graph_def))
 
@@ -269,6 +274,11 @@ PASSES: tuple[Pass, ...] = (
         run=_strip_shapes,
         holds="no shapes but those that the importer infers",
         find_breaches=invariants.find_stated_shapes,
+    ),
+    Pass(
+        name="list_shapes",
+        run=_tell_element_shapes,
+        holds="a list that a loop fills says the shape of its elements where the loop shows it",
     ),
     Pass(name="lost_gradients", run=_tell_lost_gradients, holds="a gradient function that is lost has a finding"),
     Pass(name="function_library", run=_name_functions, holds="functions of one name are the same function"),
