@@ -134,7 +134,12 @@ class SessionTrainee(Trainee):
     def _differentiate(self, outputs: Mapping[str, Any]) -> tuple[tuple[str, ...], Any, list[Any]]:
         penalties = [tf.cast(loss, tf.float64) for loss in self._losses if loss.dtype.is_floating]
         objective = tf.add_n([make_objective(list(outputs.values())), *penalties])
-        gradients = tf.compat.v1.gradients(objective, list(self._trained.values()))
+        names = [name for tensor in self._signature.inputs.values() for name in tensor.tensor_names]
+        graph = self._loaded.graph
+        present = {operation.name for operation in graph.get_operations()}
+        # A tensor that is fed no longer depends on what the graph computes it from.
+        fed = [graph.get_tensor_by_name(name) for name in names if name.split(":")[0] in present]
+        gradients = tf.compat.v1.gradients(objective, list(self._trained.values()), stop_gradients=fed)
         if all(gradient is None for gradient in gradients):
             raise UntrainableError("no output depends on a trainable variable")
         dense = [

@@ -58,8 +58,13 @@ def session_gradients(
         weights, dense = loaded.gradient_ops.get((signature.key, key), (None, None))
         if dense is None:
             weights = tf.compat.v1.placeholder(output.dtype, None)
+            # A tensor that is fed no longer depends on what the graph computes it from, another input say.
+            fed = [graph.get_tensor_by_name(name) for name in feeds]
             gradients = tf.compat.v1.gradients(
-                output, list(sources.values()), grad_ys=tf.reshape(weights, tf.shape(output))
+                output,
+                list(sources.values()),
+                grad_ys=tf.reshape(weights, tf.shape(output)),
+                stop_gradients=fed,
             )
             dense = [_densify(gradient, source) for gradient, source in zip(gradients, sources.values(), strict=True)]
             loaded.gradient_ops[signature.key, key] = weights, dense
