@@ -23,6 +23,7 @@ from migrate.publish import archive, card, example
 from migrate.verdict import EMPTY_BATCH, Verdict, Verification
 from migrate.verify.extras import Extras
 from migrate.verify.migration import verify_migration
+from migrate.verify.original import check_original
 from migrate.verify.runners.side import MIGRATED, RUNNERS, SESSION
 from migrate.write import copying, provenance, staging
 
@@ -245,6 +246,7 @@ def _make(found: Source, staged: str, work: str, dest: str, options: MigrateOpti
     if options.verify != "none":
         progress.stage = "verify"
         progress.verification = verify_migration(found, staged, work, built.extras, options)
+        check_original(progress.verification, found.path)
     record = _complete_record(staged, progress.verification)
     with open(os.path.join(staged, card.FILE), "w", encoding="utf-8") as file:
         file.write(card.write_card(os.path.basename(dest), record, built.example))

@@ -41,6 +41,7 @@ def find_invalid(meta_graph: MetaGraph) -> Iterator[tuple[str, str]]:
         yield from _find_circle(scope)
         yield from _find_lost_calls(scope, meta_graph.functions)
         yield from _find_open_loops(scope)
+        yield from _find_false_constants(scope)
     yield from _find_endless_calls(meta_graph)
 
 
@@ -143,6 +144,16 @@ def _find_open_loops(scope: Scope) -> Iterator[tuple[str, str]]:
         if name not in entered:
             yield scope.describe(name), "it leads out of a loop, or round in one, that nothing enters"
             return
+
+
+def _find_false_constants(scope: Scope) -> Iterator[tuple[str, str]]:
+    """A constant whose value is of another type than it says, on which TensorFlow 2.21 dies (a check in Tensor)."""
+    for node in scope.nodes:
+        if node.op == "Const" and "dtype" in node.attr and "value" in node.attr:
+            said, held = node.attr["dtype"].type, node.attr["value"].tensor.dtype
+            if said != held:
+                yield scope.describe(node.name), f"it says type {said} and holds a value of type {held} (types.proto)"
+                return
 
 
 def _forward_inputs(scope: Scope, name: str) -> set[str]:

@@ -8,6 +8,7 @@ import pytest
 import migrate
 from migrate import errors, scan
 from tests.scan.hostile import HOSTILE
+from tests.scan.hostile.invalid import LATE
 
 BY_NAME = {case.name: case for case in HOSTILE}
 
@@ -75,6 +76,18 @@ def test_migration_is_blocked(made, name, tmp_path):
     assert "\n" not in outcome.error
     assert sorted(outside.rglob("*")) == before
     assert not list((tmp_path / "out").iterdir()) if (tmp_path / "out").exists() else True
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=case.name, marks=pytest.mark.slow) for case in LATE[1:]]
+    + [pytest.param(LATE[0], id=LATE[0].name)],
+)
+def test_what_tensorflow_refuses_is_blocked(case, tmp_path):
+    case.write(tmp_path / "model", tmp_path)
+    outcome = migrate.migrate_model(tmp_path / "model", tmp_path / "migrated")
+    assert outcome.status.value == "blocked" and not (tmp_path / "migrated").exists()
+    assert "\n" not in outcome.error and all(word in outcome.error for word in case.words), outcome.error
 
 
 def test_an_op_that_is_allowed_runs(made, tmp_path):

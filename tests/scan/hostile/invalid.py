@@ -1,5 +1,7 @@
 """Graphs that are none."""
 
+import tensorflow as tf
+
 from tests.scan.hostile.case import Hostile, add_node, find_node, make_meta_graph, write_model
 
 
@@ -82,6 +84,32 @@ def _lost_call(meta_graph):
     call.attr["f"].func.name = "nowhere"
 
 
+def _false_constant(meta_graph):
+    """TensorFlow's session dies of it."""
+    find_node(meta_graph, "y/y").attr["value"].tensor.CopyFrom(tf.make_tensor_proto(2))
+
+
+def _garbage_variable(meta_graph):
+    meta_graph.collection_def["variables"].bytes_list.value.append(b"\xff\xff\xff")
+
+
+def _control_first(meta_graph):
+    find_node(meta_graph, "y").input.insert(0, "^x")
+
+
+def _no_type(meta_graph):
+    find_node(meta_graph, "x").attr["dtype"].type = 0
+
+
+def _lost_restore(meta_graph):
+    meta_graph.saver_def.restore_op_name = meta_graph.saver_def.filename_tensor_name = "nowhere"
+
+
+def _wrong_beside(meta_graph):
+    """No signature needs it."""
+    add_node(meta_graph.graph_def, "z", "Neg", ["y"], T=tf.int32)
+
+
 def _open_loop(meta_graph):
     """TensorFlow's executor dies of it."""
     add_node(meta_graph.graph_def, "out", "Exit", ["y"]).attr["T"].type = 1
@@ -89,6 +117,7 @@ def _open_loop(meta_graph):
 
 
 CASES = (
+    Hostile("false_constant", _changed(_false_constant), ("'y/y'", "holds a value of type 3")),
     Hostile("unknown_type", _changed(_unknown_type), ("'x'", "999")),
     Hostile("lost_call", _changed(_lost_call), ("'call'", "'nowhere'", "not in the library")),
     Hostile("open_loop", _changed(_open_loop), ("'out'", "nothing enters")),
@@ -103,4 +132,13 @@ CASES = (
     Hostile("deep_calls", _changed(_deep_calls), ("3000 deep",)),
     Hostile("same_function", _changed(_same_function), ("'f'", "several functions")),
     Hostile("lost_in_function", _changed(_lost_in_function), ("function 'f'", "'nowhere'")),
+)
+
+# What only TensorFlow itself finds: the scan lets them pass, and the migration of what is left of them would succeed.
+LATE = (
+    Hostile("garbage_variable", _changed(_garbage_variable), ("cannot load the original",)),
+    Hostile("control_first", _changed(_control_first), ("'y'", "Control dependencies")),
+    Hostile("no_type", _changed(_no_type), ("cannot load the original", "DataType")),
+    Hostile("lost_restore", _changed(_lost_restore), ("cannot load the original", "saver_def")),
+    Hostile("wrong_beside", _changed(_wrong_beside), ("node z", "int32")),
 )
