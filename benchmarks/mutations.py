@@ -3,8 +3,8 @@
     python benchmarks/mutations.py --corpus=DIR [--count=500] [--seed=0] [--most=40] [--models=NAME,NAME]
                                    [--migrated=DIR] [--survivors=DIR] [--write]
 
-Models are drawn by seed, migrated once, and compared unchanged first, which must pass; what takes longer than
-`--seconds` for that is left out and said so. Then each mutant is compared with the original at level `training`, and,
+Models are drawn by seed, migrated once, and compared unchanged first, which must pass; what has more than
+`--nodes` nodes is left out and said so. Then each mutant is compared with the original at level `training`, and,
 if it passes, at `gradients`. One that passes there too is either an equivalent, by a reason that its graph proves
 (`equivalence.py`), or missed. Prints a line a mutant and the share caught of the rest; `--write` puts the table into
 `benchmarks/README.md`. Exits with 1 where the share caught is below 98 % or an unchanged model does not pass.
@@ -36,7 +36,8 @@ _COUNT = flags.DEFINE_integer("count", 500, "Mutants.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the choice of models and mutants.")
 _MOST = flags.DEFINE_integer("most", 40, "Models, drawn by the seed.")
 _MODELS = flags.DEFINE_list("models", [], "Names of the models, instead of drawing.")
-_SECONDS = flags.DEFINE_float("seconds", 6.0, "A model whose comparison takes longer is left out.")
+_NODES = flags.DEFINE_integer("nodes", 1500, "A migrated model of more nodes is left out: it takes too long.")
+_MINUTES = flags.DEFINE_float("minutes", 0, "No further mutants after so long, 0 for no limit.")
 _SURVIVORS = flags.DEFINE_string("survivors", "", "Keep the mutants that were missed there.")
 _WRITE = flags.DEFINE_bool("write", False, "Write the table into benchmarks/README.md.")
 _README = os.path.join(os.path.dirname(os.path.abspath(__file__)), "README.md")
@@ -55,6 +56,7 @@ def prepare(root: str, kept: str, choice: random.Random) -> tuple[dict[str, str]
     if unknown:
         raise app.UsageError(f"no such model: {', '.join(unknown)}")
     names = _MODELS.value or choice.sample(names, len(names))
+    nodes = _NODES.value
     chosen: dict[str, str] = {}
     left_out: dict[str, str] = {}
     for name in names:
@@ -66,16 +68,15 @@ def prepare(root: str, kept: str, choice: random.Random) -> tuple[dict[str, str]
             if outcome.status.value != "migrated":
                 left_out[name] = outcome.status.value
                 continue
-        start = time.monotonic()
+        if sum(len(function.node_def) for function in planting.read_meta(folder).graph_def.library.function) > nodes:
+            left_out[name] = f"of more than {nodes} nodes"
+            continue
         try:
             verdict = compare(source, folder, _LEVELS[0]).verdict.value
         except migrate.MigrateError as error:
             verdict = f"not compared: {str(error)[:100]}"
-        seconds = time.monotonic() - start
         if verdict != "PASS":
             left_out[name] = f"unchanged it does not pass: {verdict}"
-        elif seconds > _SECONDS.value:
-            left_out[name] = "slow"
         else:
             chosen[name] = folder
     return chosen, left_out
@@ -110,8 +111,9 @@ def judge(source: str, folder: str, scratch: str, choice: random.Random) -> tupl
 
 def run(root: str, chosen: dict[str, str], scratch: str, choice: random.Random) -> list[Row]:
     rows: list[Row] = []
+    start = time.monotonic()
     for _ in range(4 * _COUNT.value):
-        if len(rows) >= _COUNT.value:
+        if len(rows) >= _COUNT.value or 0 < _MINUTES.value * 60 < time.monotonic() - start:
             break
         name = choice.choice(sorted(chosen))
         found = judge(os.path.join(root, name), chosen[name], scratch, choice)
