@@ -138,7 +138,8 @@ class LiveDisplay:
             table.add_row(Text(f"{work.seconds:6.0f} s"), Text(work.stage), Text(escape(work.relative)))
         if len(running) > _SHOWN_RUNNING:
             table.add_row("", "", Text(f"and {len(running) - _SHOWN_RUNNING} more"))
-        bar = ProgressBar(total=max(self._progress.total, 1), completed=self._progress.done)
+        bar = Table.grid(expand=True)  # by itself it does not end its line, and what follows is cut off
+        bar.add_row(ProgressBar(total=max(self._progress.total, 1), completed=self._progress.done))
         self._live.update(Group(bar, Text(self._progress.describe()), table))
 
     def close(self) -> None:

@@ -83,3 +83,44 @@ def _copy(root):
 def _folder_of_reports(root):
     _good(root, "_migration")
     return {"_migration": {"blocked"}}
+
+
+def make_runaways(root):
+    """Models that do harm only when they run: one aborts (let it, with --allow_unsafe_ops=Abort), one never ends, in a
+    signature or in the init op, one asks for terabytes.
+
+    Returns:
+      Relative path -> statuses that it may come out with.
+    """
+    import tensorflow as tf
+
+    from tests.scan.hostile.case import make_meta_graph, tf1, write_model
+
+    def abort(x, y):
+        with tf1.control_dependencies([tf.raw_ops.Abort(error_msg="gone")]):
+            return tf.identity(y)
+
+    def hang(x, y):
+        return y + tf1.while_loop(lambda i: i > -1.0, lambda i: tf.abs(i), [tf.constant(1.0)])
+
+    def hang_at_start(x, y):
+        tf1.group(hang(x, y[:1]), name="hidden")
+
+    def hoard(x, y):
+        shapes = [tf.TensorShape([]), tf.TensorShape([None])]
+        double = lambda i, v: (i + 1, tf.concat([v, v], 0))  # noqa: E731
+        return y + tf1.while_loop(lambda i, v: i < 40, double, [0, tf.ones([1024])], shape_invariants=shapes)[1][0]
+
+    modern = tf1.control_flow_v2_enabled()
+    tf1.disable_control_flow_v2()
+    try:
+        for build in (abort, hang, hoard):
+            write_model(root / "runaways" / build.__name__, make_meta_graph(build))
+        start = make_meta_graph(lambda x, y: (hang_at_start(tf.constant([1.0]), tf.constant([1.0])), None)[1],
+                                collections=["legacy_init_op"])  # fmt: skip
+        write_model(root / "runaways" / "hang_at_start", start)
+    finally:
+        if modern:
+            tf1.enable_control_flow_v2()
+    statuses = {"abort": "crashed", "hang": "timed_out", "hang_at_start": "timed_out", "hoard": "crashed"}
+    return {f"runaways/{name}": {status} for name, status in statuses.items()}

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from migrate import publishing
-from tests.zoo.faulty import make_zoo
+from tests.zoo.faulty import make_runaways, make_zoo
 
 # What differs between two runs of anything.
 _MEASURED = ("seconds", "peak_rss_bytes", "log")
@@ -20,8 +20,8 @@ _MEASURED = ("seconds", "peak_rss_bytes", "log")
 
 def _run(source, dest, temp, *flags):
     command = [
-        sys.executable, "-m", "migrate.cli.zoo", f"--source={source}", f"--dest={dest}", "--verify=none", "--jobs=2",
-        "--timeout=60", *flags,
+        sys.executable, "-m", "migrate.cli.zoo", f"--source={source}", f"--dest={dest}", "--jobs=2",
+        *flags,
     ]  # fmt: skip
     environment = {**os.environ, "TMPDIR": str(temp)}
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -48,14 +48,14 @@ def _find_processes(temp):
 
 
 def _kill_somebody(process, temp, chance):
-    """The driver, or the server, a watcher, a child: whoever is there. Whether the driver was."""
+    """The driver, or the server, a watcher, a child: whoever is there. The id of who was killed, 0 for nobody."""
     others = [pid for pid in _find_processes(temp) if pid != process.pid]
     victim = process.pid if not others or chance.random() < 0.5 else chance.choice(others)
     try:
         os.kill(victim, signal.SIGKILL)
     except ProcessLookupError:
-        return False
-    return victim == process.pid
+        return 0
+    return victim
 
 
 def _await_moment(process, dest, spacing, chance):
@@ -88,16 +88,26 @@ def _await_none(temp, seconds=30):
         time.sleep(0.05)
 
 
+UNVERIFIED = ("--verify=none", "--timeout=60")
+VERIFIED = ("--verify=auto", "--timeout=40", "--memory_limit=2GB", "--allow_unsafe_ops=Abort")
+
+
 @pytest.mark.parametrize(
-    ("models", "kills"),
-    [pytest.param(5, 3, id="few"), pytest.param(290, 100, id="many", marks=pytest.mark.slow)],
+    ("models", "kills", "flags"),
+    [
+        pytest.param(5, 3, UNVERIFIED, id="few"),
+        pytest.param(290, 100, UNVERIFIED, id="many", marks=pytest.mark.slow),
+        pytest.param(6, 10, VERIFIED, id="runaways", marks=pytest.mark.slow),
+    ],
 )
-def test_killed_at_random_moments(tmp_path, models, kills):
+def test_killed_at_random_moments(tmp_path, models, kills, flags):
     source, calm, wild = tmp_path / "zoo", tmp_path / "calm", tmp_path / "wild"
     expected = make_zoo(source, models)
+    if flags is VERIFIED:
+        expected |= make_runaways(source)
     temp = tmp_path / "temp"
     temp.mkdir()
-    process = _run(source, calm, temp)
+    process = _run(source, calm, temp, *flags)
     process.communicate(timeout=3600)
     assert process.returncode == 1  # some are not well
     undisturbed = _load(calm)
@@ -108,22 +118,22 @@ def test_killed_at_random_moments(tmp_path, models, kills):
     published = {}
     killed = 0
     while killed < kills:
-        process = _run(source, wild, temp, "--resume")
+        process = _run(source, wild, temp, "--resume", *flags)
         while process.poll() is None and killed < kills:
             _await_moment(process, wild, max(len(expected) - len(published), 0) / (kills - killed), chance)
-            if process.poll() is None:
+            if process.poll() is None and (victim := _kill_somebody(process, temp, chance)):
                 killed += 1
-                if _kill_somebody(process, temp, chance):
+                if victim == process.pid:
                     break
         _, printed = process.communicate(timeout=3600)
         _await_none(temp)
         assert process.returncode in (0, 1, -signal.SIGKILL), printed
-        _check_published(wild, published)
-    process = _run(source, wild, temp, "--resume")
+        _check_published(wild, published, flags)
+    process = _run(source, wild, temp, "--resume", *flags)
     process.communicate(timeout=3600)
     _await_none(temp)
     assert _load(wild) == undisturbed
-    _check_published(wild, published)
+    _check_published(wild, published, flags)
     assert os.listdir(temp) == []
     assert [str(path) for path in wild.rglob(".*")] == [] and list(wild.rglob("*.partial")) == []
     assert {p.relative_to(wild) for p in wild.rglob("*") if p.is_dir() and "_migration" not in p.parts} == {
@@ -131,15 +141,14 @@ def test_killed_at_random_moments(tmp_path, models, kills):
     }
 
 
-def _check_published(dest, published):
+def _check_published(dest, published, flags):
     """What stands is whole, and what stood at the last look still stands: nothing was migrated twice."""
     for path in dest.rglob("assets.extra/migration.json") if dest.exists() else ():
         model = path.parents[1]
         if any(part.endswith(".partial") for part in model.parts):
             continue
-        assert (model / "saved_model.pb").exists() and json.loads(path.read_text(encoding="utf-8"))[
-            "verification"
-        ] is None
+        record = json.loads(path.read_text(encoding="utf-8"))
+        assert (model / "saved_model.pb").exists() and (record["verification"] is None) == (flags is UNVERIFIED)
         inode = published.setdefault(str(model.relative_to(dest)), model.stat().st_ino)
         assert inode == model.stat().st_ino, f"{model} was published twice"
 
