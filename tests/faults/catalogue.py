@@ -151,6 +151,9 @@ fault("loss_halved", "zoo/hub_dense_l2", "training", nodes("Const", p.scale_cons
 for model in ("zoo/hub_dense_l2", "zoo/hub_dropout", "zoo/hub_image_batch_norm", "control_flow/gru"):
     plant = functools.partial(p.drop_child, holder="trainable_variables", position=0)
     fault("trains_less", model, "training", plant, "trains no longer")
+for model in ("zoo/hub_dense_l2", "zoo/estimator_custom"):
+    plant = functools.partial(p.drop_child, holder="variables", position=-1)
+    fault("variable_lost", model, "training", plant, "lacks")
 for model in ("zoo/hub_image_batch_norm", "zoo/hub_slim", "zoo/tf18_hub_dense", "zoo/hub_state"):
     fault("update_turned", model, "training", becomes("AssignSubVariableOp", "AssignAddVariableOp"), "update/")
 
