@@ -33,15 +33,16 @@ class GraphCall:
     targets: tuple[str, ...]
 
     def trace(self, state: State) -> Any:
-        """The concrete function."""
-        return state.import_function(
-            self.graph,
-            self.prepared,
-            encoding.make_feeds(self.signature.inputs.values()),
-            encoding.fetched_names(self.outputs),
-            self.targets,
-            [shape for tensor in self.outputs.values() for shape in encoding.component_shapes(tensor)],
-        )
+        """The concrete function; that of an earlier signature where it is the same."""
+        feeds = encoding.make_feeds(self.signature.inputs.values())
+        fetches = encoding.fetched_names(self.outputs)
+        shapes = [shape for tensor in self.outputs.values() for shape in encoding.component_shapes(tensor)]
+        content = (self.graph.variant.tags, tuple(feeds), tuple(fetches), self.targets, tuple(shapes))
+        if content not in state.traced:
+            state.traced[content] = state.import_function(
+                self.graph, self.prepared, feeds, fetches, self.targets, shapes
+            )
+        return state.traced[content]
 
     def apply(self, function: Any, values: Mapping[str, Any]) -> dict[str, Any]:
         """Calls the traced function with a value for each input key."""

@@ -85,6 +85,8 @@ class State:
       has_gradients: whether a function that was prepared has gradients of its author's own.
       load_functions: those that run what TF1 runs on loading.
       valued: names of variables that were given values while building.
+      traced: functions by what they were made of (graph, feeds, fetches, targets, shapes): signatures that compute the
+        same share one, which is traced, saved and loaded once.
     """
 
     model: LegacyModel
@@ -99,6 +101,7 @@ class State:
     has_gradients: bool = False
     load_functions: list[functions.LoadFunction] = dataclasses.field(default_factory=list)
     valued: set[str] = dataclasses.field(default_factory=set)
+    traced: dict[tuple[Any, ...], Any] = dataclasses.field(default_factory=dict)
 
     def find_touched(self) -> set[str]:
         """Names of the variables that ops which run on loading read or write, and of those that have a value by now."""

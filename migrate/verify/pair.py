@@ -67,6 +67,10 @@ def compare_pair(
         pair = dataclasses.replace(
             pair, candidate=_ask(pair.candidate, reweigh_calls=calls, reweigh=tuple(baseline.weights))
         )
+    if isinstance(pair.candidate, Side):
+        ventures = (EMPTY_BATCH, *VENTURES)
+        refused = tuple(call for _, call in baseline.refusals if call.rpartition("/")[2] in ventures)
+        pair = dataclasses.replace(pair, candidate=_ask(pair.candidate, refused=refused))
     if isinstance(pair.candidate, Side) and baseline.shared:
         pair = dataclasses.replace(pair, candidate=_ask(pair.candidate, generators=baseline.generators))
     candidate = run_side(pair.candidate, limits)

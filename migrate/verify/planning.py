@@ -19,7 +19,8 @@ from migrate.rebuild.pieces import Piece
 from migrate.verify.extras import Extras
 
 _LARGE_ROW = 2**16  # elements
-_FEW = (2, 0)
+# As many rows as inputs of unusual values have: each further size is a trace and an optimized graph on every route.
+_FEW = (3, 0)
 
 
 def plan_example(rebuilt: Rebuilt, *, seed: int = 0) -> list[Call]:
@@ -45,8 +46,7 @@ def plan_calls(rebuilt: Rebuilt, pieces: Sequence[Piece] | None = None, *, seed:
 
 
 def choose_batch_sizes(signature: Signature) -> tuple[int, ...]:
-    """Few rows of what is large (images): a network over them costs seconds a row on each route, and what mixes up rows
-    shows with two."""
+    """Few rows of what is large (images): a network over them costs seconds a row on each route."""
     rows = [tensor.shape[1:] for tensor in signature.inputs.values() if tensor.shape]
     largest = max((math.prod(size for size in row if size is not None) for row in rows), default=0)
     return _FEW if largest > _LARGE_ROW else BATCH_SIZES

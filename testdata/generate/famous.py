@@ -15,6 +15,8 @@ import tensorflow_hub as hub
 from tensorflow.contrib import slim
 from tensorflow.contrib.slim.python.slim.nets import inception_v3, resnet_v2
 
+import famous_text  # isort: skip
+
 TAGS = [(set(), {"is_training": False}), ({"train"}, {"is_training": True})]
 
 
@@ -34,7 +36,9 @@ def image_module(build, size, classes=1001):
         info.default_image_size.height = info.default_image_size.width = size
         hub.attach_image_module_info(info)
 
-    return hub.create_module_spec(module_fn, TAGS, drop_collections=["summaries", "moving_vars"])
+    return hub.create_module_spec(
+        module_fn, TAGS, drop_collections=["summaries", "moving_vars", "resnet_v2_50/_end_points"]
+    )
 
 
 def last_map(endpoints):
@@ -57,6 +61,8 @@ def resnet(images, is_training, classes):
 MODULES = {
     "inception_v3": lambda: image_module(inception, 299),
     "resnet_v2_50": lambda: image_module(resnet, 224),
+    "bert": lambda: famous_text.bert_module(TAGS),
+    "elmo": lambda: famous_text.elmo_module(TAGS),
 }
 
 

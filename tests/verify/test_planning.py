@@ -10,8 +10,8 @@ from migrate.verify.planning import choose_batch_sizes
 @pytest.mark.parametrize(
     ("shapes", "sizes"),
     [
-        ([(None, 299, 299, 3)], (2, 0)),
-        ([(None, 8), (None, 300, 300, None)], (2, 0)),
+        ([(None, 299, 299, 3)], (3, 0)),
+        ([(None, 8), (None, 300, 300, None)], (3, 0)),
         ([(None, 32, 32, 3)], BATCH_SIZES),
         ([()], BATCH_SIZES),
         ([None], BATCH_SIZES),

@@ -35,7 +35,7 @@ from migrate.verify.runners.calling import (
     to_value,
 )
 from migrate.verify.runners.gradients import tape_gradients
-from migrate.verify.runners.migrated_state import LoadedModel
+from migrate.verify.runners.migrated_state import LoadedModel, release_memory
 from migrate.verify.runners.request import RunRequest
 from migrate.verify.signature_defs import describe_migrated
 from migrate.verify.weights import draw_all
@@ -67,12 +67,11 @@ def run(wish: RunRequest) -> None:
             loaded.reset()
             _run_route(loaded, record, wanted, route, found, wish)
     loaded.reset()
-    if not wish.repeat and not wish.draw_calls:
+    is_whole = not wish.repeat and not wish.draw_calls
+    if is_whole:
         layer.run_layer(loaded, record, planned, found)
-        served.run_session(wish.path, record, planned, found, has_state=loaded.has_state)
         loaded.reset()
         belongings.read_migrated(wish.path, record, loaded.object, found)
-        found.coverage.extend(_find_coverage(record, planned, found))
     steady = [call for call in planned if call.id not in wish.generators]
     _run_gradients(loaded, record, steady, found, wish)
     loaded.reset()
@@ -83,10 +82,15 @@ def run(wish: RunRequest) -> None:
         found.variables = loaded.read_variables()
     if wish.update_call:
         _run_updates(loaded, record, planned, wish, found)
+    # Last of this model: the weights are not put back.
+    _run_reweighed(loaded, record, [call for call in planned if call.id in wish.reweigh_calls], found, wish)
+    loaded.close()  # A model takes several times its size; one at a time is enough.
+    if is_whole:
+        served.run_session(wish.path, record, planned, found, has_state=loaded.has_state)
+        found.coverage.extend(_find_coverage(record, planned, found))
+        release_memory()
     if wish.generators:
         _run_shared(record, [call for call in planned if call.id in wish.generators], found, wish)
-    # Last: the weights are not put back.
-    _run_reweighed(loaded, record, [call for call in planned if call.id in wish.reweigh_calls], found, wish)
     found.save()
 
 
@@ -102,6 +106,8 @@ def _run_route(
         piece, training = find_piece(record, call)
         if piece is None or not _is_way(route, piece, call, training):
             continue
+        if call.id in wish.refused and (training or not loaded.has_state):
+            continue  # It costs as much as an answer; elsewhere what it moves before it fails must be moved.
         if training:
             # A training call runs UPDATE_OPS too, which the baseline of its outputs does not.
             loaded.reset()

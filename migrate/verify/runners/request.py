@@ -33,6 +33,7 @@ class RunRequest:
       calls: folder that `calls.save_calls` wrote.
       results: folder to write with `Results.save`.
       skip: names of cases to leave out.
+      refused: ids of ventures that the other side refused: whatever comes of them is no fault.
       op_library: shared libraries with custom ops.
       losses: whether regularization losses are wanted.
       loss_tags: tag set whose losses they are; a candidate has one set only.
@@ -55,6 +56,7 @@ class RunRequest:
     calls: str
     results: str
     skip: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
     op_library: tuple[str, ...] = ()
     losses: bool = False
     loss_tags: tuple[str, ...] = ()
