@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -33,15 +34,36 @@ def plan_example(rebuilt: Rebuilt, *, seed: int = 0) -> list[Call]:
 
 
 def plan_calls(rebuilt: Rebuilt, pieces: Sequence[Piece] | None = None, *, seed: int = 0) -> list[Call]:
-    """Calls for every signature of every variant that was rebuilt, or of `pieces` alone."""
+    """Calls for every signature of every variant that was rebuilt, or of `pieces` alone.
+
+    Signatures that are fed the same large tensors get the same values: what they compute alike is then the same to the
+    bit, and is kept and compared once.
+    """
     calls = []
+    fed: dict[tuple[Any, ...], list[Call]] = {}
     for piece in rebuilt.pieces if pieces is None else pieces:
         for mode in piece.plan.variant_modes:
             signature = mode.variant.signatures[piece.plan.key]
             sizes = choose_batch_sizes(signature)
-            for case in synthesize_cases(mode.variant, signature, seed=seed, batch_sizes=sizes):
-                inputs = share_tensors(signature, case)
-                calls.append(Call(tags=mode.variant.tags, signature=signature.key, case=case.name, inputs=inputs))
+            # By position: keys may differ, as `images` and `default` do.
+            feeds = (mode.variant.tags, *(dataclasses.astuple(tensor) for tensor in signature.inputs.values()))
+            if feeds in fed:
+                for call in fed[feeds]:
+                    inputs = dict(zip(signature.inputs, call.inputs.values(), strict=True))
+                    calls.append(dataclasses.replace(call, signature=signature.key, inputs=inputs))
+                continue
+            made = [
+                Call(
+                    tags=mode.variant.tags,
+                    signature=signature.key,
+                    case=case.name,
+                    inputs=share_tensors(signature, case),
+                )
+                for case in synthesize_cases(mode.variant, signature, seed=seed, batch_sizes=sizes)
+            ]
+            calls.extend(made)
+            if sizes == _FEW and all(len(call.inputs) == len(signature.inputs) for call in made):
+                fed[feeds] = made
     return calls
 
 
