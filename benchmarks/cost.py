@@ -5,8 +5,9 @@
 
 Every side is a process of its own, from start to end; its memory is that of its whole tree (pages that several
 processes share count once). Sides of a row run in turn, so that other load hits them alike; a ratio is the median over
-rounds. --replicas holds folders that testdata/generate/famous.py made, --exports Estimator exports; without them their
-rows are left out. --write puts the table into benchmarks/README.md.
+rounds. Beside wall time stands the ratio of CPU time (user and system, of the whole tree), which other load changes
+less, and which does not tell what ran at the same time. --replicas holds folders that testdata/generate/famous.py made,
+--exports Estimator exports; without them their rows are left out. --write puts the table into benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _NAIVE = (
 
 
 class Run:
-    """What a process took: wall seconds, and peak bytes of its tree and of itself."""
+    """What a process took: wall seconds, CPU seconds of its tree, and peak bytes of its tree and of itself."""
 
     def __init__(self, command: Sequence[str], *, may_fail: bool = False) -> None:
         self.tree = self.own = 0
@@ -54,8 +55,13 @@ class Run:
         done = threading.Event()
         sampler = threading.Thread(target=self._sample, args=(process.pid, done))
         sampler.start()
-        output, _ = process.communicate()
+        assert process.stdout is not None
+        with process.stdout:
+            output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
         self.seconds = time.perf_counter() - started
+        self.cpu = usage.ru_utime + usage.ru_stime
         done.set()
         sampler.join()
         if process.returncode and not may_fail:
@@ -121,9 +127,12 @@ class Bench:
         return found
 
 
-def _ratio(found: dict[str, list[Run]], side: str, *others: str) -> float:
-    pairs = zip(found[side], *(found[other] for other in others), strict=True)
-    return statistics.median(one.seconds / sum(run.seconds for run in rest) for one, *rest in pairs)
+def _ratio(found: dict[str, list[Run]], side: str, *others: str) -> str:
+    """Of wall and of CPU time, in words."""
+    pairs = list(zip(found[side], *(found[other] for other in others), strict=True))
+    wall = statistics.median(one.seconds / sum(run.seconds for run in rest) for one, *rest in pairs)
+    cpu = statistics.median(one.cpu / sum(run.cpu for run in rest) for one, *rest in pairs)
+    return f"{wall:.2f}x (CPU {cpu:.2f}x)"
 
 
 def _seconds(runs: list[Run]) -> float:
@@ -155,18 +164,17 @@ def measure_large(bench: Bench) -> None:
     base = max(run.tree for run in found["import"])
     bench.add(
         f"{size}, `--weights=link --verify=none`, beside `import tensorflow` ({imported:.1f} s)",
-        f"{_ratio(found, 'link', 'import'):.2f}x, {(extra - base) / 2**20:+.0f} MB",
+        f"{_ratio(found, 'link', 'import')}, {(extra - base) / 2**20:+.0f} MB",
         "1.3x, +80 MB",
     )
     bench.add(
         f"{size}, `--weights=copy --verify=none`, beside import + `cp` ({_seconds(found['cp']):.1f} s)",
-        f"{_ratio(found, 'copy', 'import', 'cp'):.2f}x, "
-        f"{(max(run.tree for run in found['copy']) - base) / 2**20:+.0f} MB",
+        f"{_ratio(found, 'copy', 'import', 'cp')}, {(max(run.tree for run in found['copy']) - base) / 2**20:+.0f} MB",
         "1.15x, +80 MB",
     )
     bench.add(
         f"{size}, verified, beside naive load + save ({_seconds(found['naive']):.1f} s)",
-        f"{_ratio(found, 'verified', 'naive'):.2f}x",
+        _ratio(found, "verified", "naive"),
         "1.5x",
     )
     inspected = found["inspect"]
@@ -233,9 +241,11 @@ def measure_replicas(bench: Bench) -> None:
             }
         )
         driver = max(run.own for run in found["ours"]) / 2**20
+        cpu = statistics.median(run.cpu for run in found["ours"])
         bench.add(
             f"replica of {os.path.basename(folder)}, verified, beside one naive load + save",
-            f"{_seconds(found['ours']):.0f} s, {_ratio(found, 'ours', 'naive'):.1f}x, driver {driver:.0f} MB",
+            f"{_seconds(found['ours']):.0f} s ({cpu:.0f} s of CPU), {_ratio(found, 'ours', 'naive')}, "
+            f"driver {driver:.0f} MB",
             "60 s, 4x, 200 MB",
         )
     for folder in _list_models(bench.arguments.exports):
