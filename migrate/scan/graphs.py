@@ -84,6 +84,7 @@ class MetaGraph:
       saver: (filename tensor, save tensor, restore op) of the SaverDef, "" where there is none.
       concrete: functions that TF2's object graph offers -> the objects bound to their last arguments.
       objects: what the object graph binds: position of an asset, None for all else.
+      named: (function, where) of what the library names without a node: gradients, attributes of functions.
       bare: a GraphDef alone, of which any part may be asked for.
     """
 
@@ -97,6 +98,7 @@ class MetaGraph:
     saver: tuple[str, str, str]
     concrete: Mapping[str, tuple[int, ...]]
     objects: tuple[int | None, ...]
+    named: tuple[tuple[str, str], ...] = ()
     bare: bool = False
 
     def scopes(self) -> Iterator[Scope]:
@@ -123,6 +125,7 @@ def parse_meta_graph(proto: Any) -> MetaGraph:
             proto.saver_def.save_tensor_name,
             proto.saver_def.restore_op_name,
         ),
+        named=tuple(_find_named(proto.graph_def.library)),
         concrete={
             name: tuple(function.bound_inputs) for name, function in proto.object_graph_def.concrete_functions.items()
         },
@@ -130,6 +133,16 @@ def parse_meta_graph(proto: Any) -> MetaGraph:
             node.asset.asset_file_def_index if node.HasField("asset") else None for node in proto.object_graph_def.nodes
         ),
     )
+
+
+def _find_named(library: Any) -> Iterator[tuple[str, str]]:
+    for definition in library.function:
+        for name in attribute_functions(definition.attr):
+            yield name, f"function {definition.signature.name!r}"
+    for gradient in library.gradient:
+        yield gradient.gradient_func, f"gradient of {gradient.function_name!r}"
+    for gradient in library.registered_gradients:
+        yield gradient.gradient_func, f"gradient of {gradient.registered_op_type!r}"
 
 
 def parse_bare_graph(proto: Any) -> MetaGraph:

@@ -10,7 +10,7 @@ from migrate import detect, errors
 from migrate.model import Finding, Format, Severity, Source
 from migrate.scan import bounds, file_names, graphs, sizes, structure
 from migrate.scan.files import find_bad_files
-from migrate.scan.ops import UNSAFE_OPS, find_unsafe_use
+from migrate.scan.ops import find_unsafe_call, find_unsafe_use
 
 UNSAFE_OP, INVALID_GRAPH, ABSURD_SIZE, BAD_ASSET = "unsafe-op", "invalid-graph", "absurd-size", "bad-asset"
 # Codes of what is no danger, but no model either.
@@ -170,8 +170,11 @@ def _find_unsafe(meta_graph: graphs.MetaGraph) -> Iterator[tuple[str, str, str]]
                 name = name or _name_of_file(scope, node)
                 yield node.op, scope.describe(node.name), f"{does}{f': {name!r}' if name else ''}"
             for function in graphs.attribute_functions(node.attr):
-                if function in UNSAFE_OPS:
-                    yield function, scope.describe(node.name), f"{UNSAFE_OPS[function]}; {node.op} calls it"
+                if (does := find_unsafe_call(function)) and function not in meta_graph.functions:
+                    yield function, scope.describe(node.name), f"{does}; {node.op} calls it"
+    for function, where in meta_graph.named:
+        if (does := find_unsafe_call(function)) and function not in meta_graph.functions:
+            yield function, f"{where} (tags {meta_graph.label})", f"{does}; it is named as a function"
     for scope, node, does, name in file_names.find_foreign_files(meta_graph):
         yield node.op, scope.describe(node.name), f"{does} that are not the model's: {name!r}"
 

@@ -83,6 +83,13 @@ UNSAFE_OPS: Mapping[str, str] = {
     **dict.fromkeys(_STOPPING, STOPS),
 }
 
+# Whatever stands in this table and is called as a function has no node whose inputs could be looked at.
+_REACHING: Mapping[str, str] = {
+    **UNSAFE_OPS,
+    **dict.fromkeys((*RESTORE_OPS, *ASSET_OPS), READS),
+    **dict.fromkeys((*SAVE_OPS, *CACHE_OPS), WRITES),
+}
+
 _LOCAL_DESCRIPTORS = (b"", b"local://")
 
 
@@ -100,6 +107,14 @@ def find_unsafe_use(node: Any) -> tuple[str, str]:
         return kind, _named_by_attributes(node)
     check = CONDITIONAL.get(node.op)
     return check(node) if check else ("", "")
+
+
+def find_unsafe_call(name: str) -> str:
+    """What an op does beyond its tensors, or may do, where it is called by its name as a function is; "" for nothing.
+
+    TensorFlow runs an op of that name where the library has no such function (common_runtime/function.cc).
+    """
+    return _REACHING.get(name, "writes files, or reads them" if name in CONDITIONAL else "")
 
 
 def _text(node: Any, name: str) -> bytes:
@@ -129,6 +144,12 @@ def _check_debug(node: Any) -> tuple[str, str]:
     return (WRITES, ", ".join(map(_show, urls))) if any(urls) else ("", "")
 
 
+def _check_copy(node: Any) -> tuple[str, str]:
+    """tfdbg's copies name the debug ops behind them: "DebugIdentity;file:///path;0" (core/kernels/debug_ops.h)."""
+    specs = list(node.attr["debug_ops_spec"].list.s) if "debug_ops_spec" in node.attr else []
+    return (WRITES, ", ".join(map(_show, specs))) if any(b"://" in spec for spec in specs) else ("", "")
+
+
 def _check_descriptor(node: Any) -> tuple[str, str]:
     """DecodeProtoV2, EncodeProto: descriptors come from a file unless they are built in or given as bytes."""
     source = _text(node, "descriptor_source")
@@ -142,6 +163,8 @@ def _check_vocabulary(node: Any) -> tuple[str, str]:
 
 
 CONDITIONAL = {
+    "Copy": _check_copy,
+    "CopyHost": _check_copy,
     "PrintV2": _check_print,
     "DebugIdentity": _check_debug,
     "DebugIdentityV2": _check_debug,

@@ -37,8 +37,13 @@ message SavedObject { SavedAsset asset = 5; }
 message SavedAsset { int32 asset_file_def_index = 1; }
 message SavedConcreteFunction { repeated int32 bound_inputs = 2; }
 message GraphDef { repeated NodeDef node = 1; FunctionDefLibrary library = 2; }
-message FunctionDefLibrary { repeated FunctionDef function = 1; }
-message FunctionDef { OpDef signature = 1; repeated NodeDef node_def = 3; map<string, string> ret = 4; }
+message FunctionDefLibrary {
+  repeated FunctionDef function = 1; repeated GradientDef gradient = 2;
+  repeated RegisteredGradient registered_gradients = 3; }
+message GradientDef { string function_name = 1; string gradient_func = 2; }
+message RegisteredGradient { string gradient_func = 1; string registered_op_type = 2; }
+message FunctionDef {
+  OpDef signature = 1; repeated NodeDef node_def = 3; map<string, string> ret = 4; map<string, AttrValue> attr = 5; }
 message OpDef { string name = 1; repeated ArgDef input_arg = 2; }
 message ArgDef { string name = 1; }
 message NodeDef { string name = 1; string op = 2; repeated string input = 3; map<string, AttrValue> attr = 5; }

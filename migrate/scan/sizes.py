@@ -190,8 +190,14 @@ _SHAPED = {
     "StatelessTruncatedNormal": 0, "StatelessRandomUniformInt": 0, "StatelessRandomUniformV2": 0,
     "StatelessRandomNormalV2": 0, "StatefulUniform": 2, "StatefulStandardNormalV2": 2, "Empty": 0, "BroadcastTo": 1,
     "TensorListReserve": 1, "TensorArrayV3": 0, "TensorArrayV2": 0, "TensorArray": 0, "LinSpace": 2, "ScatterNd": 2,
-    "ParameterizedTruncatedNormal": 0, "SparseToDense": 1,
+    "ParameterizedTruncatedNormal": 0, "SparseToDense": 1, "Bincount": 1, "DenseBincount": 1,
+    "UnsortedSegmentSum": 2, "UnsortedSegmentProd": 2, "UnsortedSegmentMax": 2, "UnsortedSegmentMin": 2,
+    "ResizeBilinear": 1, "ResizeNearestNeighbor": 1, "ResizeBicubic": 1, "ResizeArea": 1, "CropAndResize": 3,
+    "ImageProjectiveTransformV2": 2, "ImageProjectiveTransformV3": 2, "ExtractGlimpse": 1, "ExtractGlimpseV2": 1,
+    "Conv2DBackpropInput": 0, "Conv3DBackpropInputV2": 0, "StridedSliceGrad": 0,
 }  # fmt: skip
+# What they add to each dimension is their second input, [rank, 2].
+_PADDING = frozenset({"Pad", "PadV2", "MirrorPad"})
 _SUMMED = frozenset({"Pack", "ConcatV2", "Concat", "StringJoin", "ParallelConcat", "DynamicStitch", "AddN"})
 _LARGEST = frozenset(
     {
@@ -219,6 +225,9 @@ def _count(node: Any, inputs: Sequence[str], values: Mapping[str, Values], count
         return abs(limit[0] - start[0]) // abs(step[0]) if start and limit and step and step[0] else 0
     if op == "Tile" and len(inputs) == 2:
         return sizes[0] * math.prod(max(size, 0) for size in values.get(inputs[1], (1,)))
+    if op in _PADDING and len(inputs) > 1:
+        added = values.get(inputs[1], ())
+        return math.prod(max(before + after, 1) for before, after in zip(added[::2], added[1::2], strict=False))
     if op == "OneHot" and len(inputs) > 1:
         return sizes[0] * max((values.get(inputs[1]) or (1,))[0], 0)
     if op in _SUMMED and op != "AddN":

@@ -14,7 +14,7 @@ from typing import Any
 
 from migrate import errors
 from migrate.readers.keras import configs, lambdas
-from migrate.scan import UNSAFE_OPS
+from migrate.scan import find_unsafe_call
 
 _KERAS = ("keras", "tf_keras")
 # Rooms of Keras that hold layers and what they are made of; others read files, download, or start programs.
@@ -143,7 +143,7 @@ def is_computing(symbol: str) -> bool:
     if len(parts) == 1:
         return name[:1].islower() and not name.startswith(("enable_", "disable_"))
     if room == "raw_ops":
-        return name not in UNSAFE_OPS
+        return not find_unsafe_call(name)
     if room in ("io", "debugging"):
         return len(parts) == 2 and name.startswith(_PARSING if room == "io" else _CHECKING)
     if room == "keras":

@@ -126,7 +126,16 @@ def test_functions_that_compute(symbol):
 
 
 @pytest.mark.parametrize(
-    "symbol", ["io.gfile.remove", "raw_ops.WriteFile", "saved_model.load", "py_function", "Session"]
+    "symbol",
+    [
+        "io.gfile.remove",
+        "raw_ops.WriteFile",
+        "raw_ops.ReadFile",
+        "raw_ops.RestoreV2",
+        "saved_model.load",
+        "py_function",
+        "Session",
+    ],
 )
 def test_functions_that_do_more(symbol):
     assert not safety.is_computing(symbol)

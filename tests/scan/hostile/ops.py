@@ -294,6 +294,49 @@ def _summaries(folder, outside):
     write_model(folder, make_meta_graph(build, collections=["saved_model_main_op"]))
 
 
+def _called(op, name, **attributes):
+    """An op that runs another by its name, as if that were a function."""
+
+    def write(folder, outside):
+        meta_graph = make_meta_graph(None)
+        node = add_node(meta_graph.graph_def, "hidden", op, ["y"], **attributes)
+        node.attr["f"].func.name = name
+        write_model(folder, meta_graph)
+
+    return write
+
+
+def _called_within_attributes(folder, outside):
+    meta_graph = make_meta_graph(None)
+    function = add_node(meta_graph.graph_def, "hidden", "MapDataset", ["y"]).attr["f"].func
+    function.name = "Identity"
+    function.attr["g"].list.func.add().name = "Sub"
+    function.attr["g"].list.func[0].attr["h"].func.name = "WriteFile"
+    write_model(folder, meta_graph)
+
+
+def _in_library(change):
+    def write(folder, outside):
+        meta_graph = make_meta_graph(None)
+        change(meta_graph.graph_def.library)
+        write_model(folder, meta_graph)
+
+    return write
+
+
+def _named_by_function(library):
+    function = library.function.add()
+    function.signature.name = "f"
+    function.attr["_gradient"].func.name = "WriteFile"
+
+
+def _copy_for_debugger(folder, outside):
+    meta_graph = make_meta_graph(None)
+    spec = f"DebugIdentity;file://{outside}/written;0".encode()
+    add_node(meta_graph.graph_def, "hidden", "CopyHost", ["y"], T=tf.float32, debug_ops_spec=[spec])
+    write_model(folder, meta_graph)
+
+
 _OUT = "{outside}/written"
 _SECRET = "{outside}/secret.txt"
 CASES = (
@@ -346,4 +389,30 @@ CASES = (
     Hostile("xla_module", _lone("XlaCallModule", module=b"x"), ("XlaCallModule", "executes code")),
     Hostile("cache_file", _lone("CacheDatasetV2", [1, _OUT]), ("CacheDatasetV2", "written")),
     Hostile("merge_checkpoints", _lone("MergeV2Checkpoints", ["a", _OUT]), ("MergeV2Checkpoints", "written")),
+    *(
+        Hostile(f"{name.lower()}_by_{op.lower()}", _called(op, name), (name, f"{op} calls it"), (name,))
+        for op, name in (
+            ("MapDefun", "ReadFile"),
+            ("SymbolicGradient", "SaveV2"),
+            ("BatchFunction", "RestoreV2"),
+            ("ParallelMapDatasetV2", "InitializeTableFromTextFileV2"),
+            ("ScanDataset", "PrintV2"),
+            ("FilterDataset", "CacheDatasetV2"),
+        )
+    ),
+    Hostile(
+        "called_within_attributes", _called_within_attributes, ("WriteFile", "MapDataset calls it"), ("WriteFile",)
+    ),
+    Hostile(
+        "gradient_of_an_op",
+        _in_library(lambda library: library.gradient.add(function_name="Mul", gradient_func="WriteFile")),
+        ("WriteFile", "gradient of 'Mul'"),
+    ),
+    Hostile(
+        "registered_gradient",
+        _in_library(lambda library: library.registered_gradients.add(registered_op_type="Mul", gradient_func="PyFunc")),
+        ("PyFunc", "gradient of 'Mul'"),
+    ),
+    Hostile("attribute_of_a_function", _in_library(_named_by_function), ("WriteFile", "function 'f'")),
+    Hostile("copy_for_debugger", _copy_for_debugger, ("CopyHost", "file://"), ("CopyHost",)),
 )

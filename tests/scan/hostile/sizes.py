@@ -3,7 +3,7 @@
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
 
-from tests.scan.hostile.case import Hostile, add_node, find_node, make_meta_graph, write_model
+from tests.scan.hostile.case import Hostile, add_node, find_node, make_meta_graph, tf1, write_model
 
 
 def _shape(*sizes):
@@ -100,7 +100,30 @@ def _many_constants(folder, outside):
 _LARGE = tensor_pb2.TensorProto(dtype=1, tensor_shape=_shape(5 * 10**9), float_val=[1.0])
 _OVERFLOW = tensor_pb2.TensorProto(dtype=1, tensor_shape=_shape(2**40, 2**40), float_val=[1.0])
 _LYING = tensor_pb2.TensorProto(dtype=1, tensor_shape=_shape(3), tensor_content=b"12345678")
+
+
+def _padded(x, y):
+    return y + tf.reduce_sum(tf.pad(y, [[2**30, 2**30 + 1]]))
+
+
+def _enlarged(x, y):
+    return y + tf.reduce_sum(tf1.image.resize_bilinear(tf.ones([1, 1, 1, 1]), [1_000_000, 1_000_000]))
+
+
+def _many_segments(x, y):
+    count = tf.constant(2**40, tf.int64)
+    return y + tf.reduce_sum(tf.math.unsorted_segment_sum(tf.constant([1.0]), tf.constant([0]), count))
+
+
+def _one_hot(x, y):
+    return y + tf.reduce_sum(tf.one_hot(tf.zeros([4], tf.int32), 2**31 - 1))
+
+
 CASES = (
+    Hostile("padded", _graph(_padded), ("Pad makes", "elements")),
+    Hostile("enlarged", _graph(_enlarged), ("ResizeBilinear makes", "elements")),
+    Hostile("many_segments", _graph(_many_segments), ("UnsortedSegmentSum makes", "elements")),
+    Hostile("one_hot", _graph(_one_hot), ("OneHot makes", "elements")),
     Hostile("constant_of_5e9", _constant(_LARGE), ("'hidden'", "5,000,000,000 elements")),
     Hostile("constant_overflow", _constant(_OVERFLOW), ("'hidden'", "elements")),
     Hostile("constant_that_lies", _constant(_LYING), ("'hidden'", "holds 8 bytes")),
