@@ -360,15 +360,16 @@ def _compare_variables(
         return []
     shared = [name for name in baseline.variables if name in candidate.variables]
     lost = [name for name in baseline.variables if name not in candidate.variables]
-    # A migrated model has all of its original's variables, whether or not a signature uses them.
-    is_whole = candidate.pieces and baseline.pieces and not any("left_out" in entry for entry in candidate.interface)
-    if lost and not is_whole:
-        refused.append(f"{VARIABLES}: {len(lost)} of {len(baseline.variables)} have no namesake in the candidate")
+    due = _find_due(baseline, candidate, lost)
+    if len(due) < len(lost):
+        refused.append(
+            f"{VARIABLES}: {len(lost) - len(due)} of {len(baseline.variables)} have no namesake in the candidate"
+        )
     missing = [
         OutputDiff(
             where=VARIABLES, route=CALLABLE, output=name, equal=False, message="the candidate lacks it", level=TRAINING
         )
-        for name in (lost if is_whole else ())
+        for name in due
     ]
     return missing + [
         compare_values(
@@ -382,6 +383,17 @@ def _compare_variables(
         )
         for name in shared
     ]
+
+
+def _find_due(baseline: Results, candidate: Results, lost: list[str]) -> list[str]:
+    """A migrated model has all of its original's variables, whether or not a signature uses them; where signatures were
+    left out, those of the others."""
+    if not candidate.pieces or not baseline.pieces:
+        return []
+    left_out = {(tuple(e["tags"]), e["signature"]) for e in candidate.interface if "left_out" in e}
+    kept = [e for e in baseline.pieces if "tags" in e and (tuple(e["tags"]), e["signature"]) not in left_out]
+    used = {name for entry in kept for name in (*entry["variables"], *entry["updated"])}
+    return [name for name in lost if not left_out or name in used]
 
 
 def _compare_updates(baseline: Results, candidate: Results, criteria: Criteria) -> list[OutputDiff]:
