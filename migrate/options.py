@@ -153,6 +153,7 @@ class MigrateOptions:
       tolerance: of the verification.
       limits: for each stage's process.
       seed: of the synthesised inputs.
+      coverage: measure what the inputs reach in the original's graph, and look for inputs that reach more.
       target_tensorflow: oldest TensorFlow, "2.8", that must be able to load the result; "" for any.
       archive: also write `<dest>.tar.gz`, as hub hosting serves it.
       dump_graphs: folder for the graph of each call as each pass leaves it, "" for none.
@@ -173,6 +174,7 @@ class MigrateOptions:
     tolerance: Tolerance = dataclasses.field(default_factory=Tolerance)
     limits: Limits = dataclasses.field(default_factory=Limits)
     seed: int = 0
+    coverage: bool = False
     target_tensorflow: str = ""
     archive: bool = False
     dump_graphs: str = ""
@@ -313,6 +315,7 @@ class CompareOptions:
       allow_unsafe_ops: names of ops of either side that may reach for files, the network or other code (SECURITY.md).
       limits: for each side's process.
       seed: of the synthesised inputs.
+      coverage: measure what the inputs reach in the baseline's graph, and look for inputs that reach more.
       save_to: folder that receives inputs and answers, so that the run can be repeated; "" keeps nothing.
     """
 
@@ -337,6 +340,7 @@ class CompareOptions:
     allow_unsafe_ops: tuple[str, ...] = ()
     limits: Limits = dataclasses.field(default_factory=Limits)
     seed: int = 0
+    coverage: bool = False
     save_to: str = ""
 
     def __post_init__(self) -> None:

@@ -21,6 +21,8 @@ TRAINED, TRAINED_PLAIN = "training=True", "plain call, training=True"
 PARTIAL_ROUTES = (PLAIN, LAYER, TRAINED_PLAIN)
 # What a plain call returns, where a model has an output of that name.
 DEFAULT = "default"
+# What Coverage belongs to that says what inputs reached: no level of its own, it proves nothing.
+INPUTS = "inputs"
 INTERFACE, INFERENCE, TRAINING, GRADIENTS, TRAJECTORY = LEVELS = (
     "interface", "inference", "training", "gradients", "trajectory",
 )  # fmt: skip
@@ -120,10 +122,11 @@ class Coverage:
 
     Attributes:
       name: what people read: "plain call", "gradients", "tables", "branches", ...
-      level: which level it belongs to.
+      level: which level it belongs to, INPUTS where it says what the inputs reached in the baseline's graph.
       reached, total: how many of how many; a total of 0 is not worth a word.
       is_flag: there is one of it at most: spelled "yes" or "no", not in numbers.
       missed: what was not reached and why, a few lines of at most `total`.
+      unmeasured: what is not among `total`, since it cannot be told whether it was reached, and why.
     """
 
     name: str
@@ -132,6 +135,7 @@ class Coverage:
     total: int
     is_flag: bool = False
     missed: tuple[str, ...] = ()
+    unmeasured: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """ "gradients 12 of 12", "plain call yes"."""
@@ -141,7 +145,8 @@ class Coverage:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Coverage:
-        return cls(**(record | {"missed": tuple(record["missed"])}))
+        lines = {"missed": tuple(record["missed"]), "unmeasured": tuple(record.get("unmeasured", ()))}
+        return cls(**(record | lines))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,7 @@ def define_flags() -> None:
     program.define_safety_flags()
     program.define_limit_flags("each side")
     flags.DEFINE_integer("seed", 0, "Seed of the synthesised inputs.")
+    program.define_coverage_flag()
 
 
 def main() -> int:
@@ -86,6 +87,7 @@ def main() -> int:
         allow_unsafe_ops=program.parse_unsafe_ops(),
         limits=program.parse_limits(),
         seed=values.seed,
+        coverage=values.coverage,
         save_to=reports.find_folder(values.report) if values.report else "",
     )
     verification = comparison.compare_models(baseline, candidate, options)

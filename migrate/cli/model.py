@@ -10,6 +10,7 @@ from absl import flags
 from migrate import pipeline
 from migrate.cli import program
 from migrate.outcome import Outcome
+from migrate.report import comparison
 
 
 def define_flags() -> None:
@@ -41,6 +42,10 @@ def print_outcome(outcome: Outcome) -> None:
     for finding in outcome.findings:
         hint = f" [{finding.hint}]" if finding.hint else ""
         program.show(f"  {finding.severity.value}: {finding.where}: {finding.message}{hint}")
+    if verification is not None and verification.coverage_line:
+        program.show(f"  covered: {verification.coverage_line}")
+    for line in comparison.list_unreached(verification) if verification else ():
+        program.show(line)
     for line in verification.not_compared if verification else ():
         program.show(f"  not compared: {line}")
     if outcome.error:

@@ -159,6 +159,17 @@ def define_migration_flags(timeout: float | None = None) -> None:
     flags.DEFINE_float("rtol", Tolerance().relative, "Relative tolerance of floats.")
     flags.DEFINE_float("atol", Tolerance().absolute, "Absolute tolerance of floats.")
     flags.DEFINE_integer("seed", 0, "Seed of the synthesised inputs.")
+    define_coverage_flag()
+
+
+def define_coverage_flag() -> None:
+    """--coverage, of all commands that make inputs up."""
+    flags.DEFINE_bool(
+        "coverage",
+        False,
+        "Measure what the inputs reach in the original's graph (branches, loops, tables, rows, activations), look for "
+        "inputs that reach more, compare on those too, and name what is not reached. Takes longer.",
+    )
 
 
 def define_limit_flags(what: str, timeout: float | None = None) -> None:
@@ -223,6 +234,7 @@ def parse_migration_flags(*, publish: str = "pass", already_tf2: str = "skip") -
         publish=publish,
         already_tf2=already_tf2,
         seed=values.seed,
+        coverage=values.coverage,
     )
 
 

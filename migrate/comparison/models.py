@@ -27,12 +27,13 @@ from migrate.inputs.calls import Call, load_calls
 from migrate.options import CompareOptions
 from migrate.sources import spell_location
 from migrate.verdict import GRADIENTS, INFERENCE, INTERFACE, TRAINING, TRAJECTORY, Verdict, Verification
+from migrate.verify.exploring import add_coverage, explain_unmeasured, explore_calls
 from migrate.verify.judging import tolerances
 from migrate.verify.judging.interface import compare_interfaces, is_training
 from migrate.verify.judging.judgement import Criteria, compare_results
 from migrate.verify.pair import Pair, compare_pair
 from migrate.verify.results import Results
-from migrate.verify.runners.request import RunRequest
+from migrate.verify.runners.request import Explored, ExploreRequest, RunRequest
 from migrate.verify.runners.side import KERAS, SERVING, Side
 
 _DEEP = (TRAINING, GRADIENTS, TRAJECTORY)
@@ -70,6 +71,9 @@ def compare_models(
         )
         options, sources = _add_tolerances(subjects, options)
         plan = _make_plan(subjects, options, sources, work)
+        explored = _explore(subjects, plan, options, work) if options.coverage else None
+        if explored is not None:
+            plan = dataclasses.replace(plan, answers={**plan.answers, **explored.answers})
         calls = _load_calls(work, BASELINE_CALLS)
         pair = _make_pair(subjects, plan, options, work)
         verification, answers = _judge(pair, plan, options)
@@ -88,6 +92,8 @@ def compare_models(
             reproduce=reproduce.spell_command(spell_location(baseline), spell_location(candidate), given),
             not_compared=(*verification.not_compared, *plan.not_compared, *_describe_limits(subjects, options)),
         )
+        if explored is not None:
+            verification = add_coverage(verification, explored)
         if options.save_to:
             _save(options.save_to, calls, answers)
         return verification
@@ -184,6 +190,26 @@ def _check_tolerances(sources: dict[str, str], outputs: Iterable[tuple[str, str]
             known = ", ".join(sorted({pair[1] for pair in spelled})[:8])
             where = "--tolerance" if source == "given" else source
             raise errors.UsageError(f"no output {pattern!r}", where=where, hint=f"outputs: {known}")
+
+
+def _explore(subjects: tuple[Subject, Subject], plan: Plan, options: CompareOptions, work: str) -> Explored:
+    """Measures the baseline, and adds calls where inputs are made up."""
+    baseline = subjects[0]
+    if baseline.kind == RECORDED or options.level == INTERFACE:
+        return explain_unmeasured("no graph of the baseline is run")
+    request = ExploreRequest(
+        path=baseline.graph_path,
+        kind=SERVING if baseline.kind == KERAS else baseline.kind,
+        calls=os.path.join(work, BASELINE_CALLS),
+        answering=os.path.join(work, CANDIDATE_CALLS),
+        scratch=os.path.join(work, "explored"),
+        seed=options.seed,
+        searches=not options.inputs and subjects[1].kind != RECORDED,
+        op_library=options.op_library,
+        names=plan.names[0],
+        read=baseline.read,
+    )
+    return explore_calls(request, options.limits, f"coverage of {baseline.path}")
 
 
 def _load_calls(work: str, name: str) -> list[Call]:

@@ -38,7 +38,7 @@ def spell_command(baseline: str, candidate: str, options: CompareOptions) -> str
     for name in ("error_rate", "draws", "steps"):
         if getattr(options, name) != getattr(default, name):
             flags.append(f"--{name}={getattr(options, name):g}")
-    flags += [f"--{name}" for name in ("bisect", "benchmark") if getattr(options, name)]
+    flags += [f"--{name}" for name in ("bisect", "benchmark", "coverage") if getattr(options, name)]
     flags += [f"--op_library={path}" for path in options.op_library]
     if options.allow_unsafe_ops:
         flags.append(f"--allow_unsafe_ops={','.join(options.allow_unsafe_ops)}")

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from migrate import errors
 from migrate.report import files, junit, page
 from migrate.report.summary import describe, describe_tolerance
-from migrate.verdict import Verification
+from migrate.verdict import INPUTS, Verification
 
 _MOST_LINES = 20
 
@@ -67,6 +67,7 @@ def format_text(baseline: str, candidate: str, verification: Verification) -> st
     lines += [f"  baseline   {baseline}", f"  candidate  {candidate}", f"  level      {verification.level}"]
     if verification.coverage_line:
         lines.append(f"  covered    {verification.coverage_line}")
+    lines += list_unreached(verification)
     lines += _some([f"  FAIL {text}" for text in verification.failures])
     lines += [f"  first to differ: {item['message']}" for item in verification.bisection]
     lines += _some([f"  not compared: {text}" for text in verification.not_compared])
@@ -77,6 +78,15 @@ def format_text(baseline: str, candidate: str, verification: Verification) -> st
     if verification.reproduce:
         lines.append(f"  again: {verification.reproduce}")
     return "\n".join(lines)
+
+
+def list_unreached(verification: Verification) -> list[str]:
+    """Lines of what no input reached in the original's graph, and of what cannot be told."""
+    reach = [item for item in verification.coverage if item.level == INPUTS]
+    return [
+        *_some([f"  not reached: {item.name}: {text}" for item in reach for text in item.missed]),
+        *_some([f"  not measurable: {text}" for item in reach for text in item.unmeasured]),
+    ]
 
 
 def _some(lines: list[str]) -> list[str]:

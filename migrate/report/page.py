@@ -62,6 +62,7 @@ def _render_levels(verification: Verification) -> str:
         for level, verdict in verification.levels.items()
     )
     missed = [f"{item.name}: {line}" for item in verification.coverage for line in item.missed]
+    missed += [f"not measurable: {line}" for item in verification.coverage for line in item.unmeasured]
     listed = "".join(f"<li>{html.escape(line)}</li>" for line in missed[:_MOST_FAILURES])
     line = html.escape(verification.coverage_line)
     covered = (

@@ -9,12 +9,13 @@ import shutil
 from migrate.model import Source
 from migrate.options import MigrateOptions
 from migrate.verdict import Verification
+from migrate.verify.exploring import add_coverage, explore_calls
 from migrate.verify.extras import Extras
 from migrate.verify.judging import tolerances
 from migrate.verify.judging.judgement import Criteria
 from migrate.verify.pair import Pair, compare_pair
-from migrate.verify.runners.request import RunRequest
-from migrate.verify.runners.side import MIGRATED, ORIGINALS, Side
+from migrate.verify.runners.request import Explored, ExploreRequest, RunRequest
+from migrate.verify.runners.side import MIGRATED, ORIGINALS, SESSION, Side
 from migrate.write import transfer
 
 
@@ -67,6 +68,7 @@ def verify_migration(
         strict=options.verify == "strict",
         trainable=not options.rebuild.trainable,
     )
+    explored = _explore(source, copy, work, options) if options.coverage else None
     verification, _, _ = compare_pair(pair, criteria, options.limits)
     shutil.rmtree(copy, ignore_errors=True)
     listed = tuple(
@@ -74,4 +76,21 @@ def verify_migration(
         for pattern, tolerance in criteria.tolerances.items()
     )
     previews = tuple(preview.to_record() for preview in extras.inputs)
-    return dataclasses.replace(verification, inputs=previews, tolerances=listed)
+    verification = dataclasses.replace(verification, inputs=previews, tolerances=listed)
+    return add_coverage(verification, explored) if explored else verification
+
+
+def _explore(source: Source, copy: str, work: str, options: MigrateOptions) -> Explored:
+    """A Keras file has no graph before it is traced: the graph that is looked into is the migrated one."""
+    kind = ORIGINALS[source.format]
+    request = ExploreRequest(
+        path=source.path if kind == SESSION else copy,
+        kind=kind if kind == SESSION else MIGRATED,
+        calls=os.path.join(work, "calls"),
+        answering="",
+        scratch=os.path.join(work, "explored"),
+        seed=options.seed,
+        op_library=options.op_library,
+        read=options.reading,
+    )
+    return explore_calls(request, options.limits, f"coverage of {source.path}")

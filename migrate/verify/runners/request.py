@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from migrate.isolation import Job
 from migrate.options import ReadOptions
+from migrate.verdict import Coverage, InputPreview
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,8 +181,53 @@ class Description:
     training: str
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ExploreRequest:
+    """What the planned calls reach in a graph is measured, and more calls are looked for.
+
+    Attributes:
+      path: of the model, or of the graph of a Keras file.
+      kind: SESSION, MIGRATED or SERVING, as `side` has them.
+      calls: folder that `calls.save_calls` wrote, which receives the new calls too.
+      answering: folder of the calls as the other side spells them, "" where both read `calls`.
+      scratch: folder to write into.
+      seed: of the search.
+      searches: whether inputs are made up, so that others may be added.
+      op_library, names, read: as of a RunRequest.
+    """
+
+    path: str
+    kind: str
+    calls: str
+    answering: str
+    scratch: str
+    seed: int
+    searches: bool = True
+    op_library: tuple[str, ...] = ()
+    names: Names = dataclasses.field(default_factory=Names)
+    read: ReadOptions = dataclasses.field(default_factory=ReadOptions)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Explored:
+    """Attributes:
+    coverage: what was reached, by kind of place.
+    added: ids of the calls that were found and added.
+    attempts: calls that the search made.
+    answers: the candidate's own ids of added calls -> the baseline's, where they are spelled otherwise.
+    inputs: what the added calls feed, for people.
+    """
+
+    coverage: tuple[Coverage, ...]
+    added: tuple[str, ...] = ()
+    attempts: int = 0
+    answers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    inputs: tuple[InputPreview, ...] = ()
+
+
 INSIDE = Job("migrate.verify.runners.intermediates:run", InsideRequest, type(None))
 INSIDE_GRADIENTS = Job("migrate.verify.runners.inside_gradients:run", InsideRequest, type(None))
 FUNCTIONS = Job("migrate.verify.runners.functional:run", FunctionsRequest, type(None))
 TIMING = Job("migrate.verify.runners.timing:run", TimingRequest, Timing)
 DESCRIBE = Job("migrate.verify.runners.serving:describe", DescribeRequest, Description)
+EXPLORE = Job("migrate.verify.runners.exploring:explore", ExploreRequest, Explored)
