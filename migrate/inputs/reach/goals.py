@@ -234,6 +234,10 @@ class _Found:
     def _look_at_switch(self, body: _Body, node: Any, moved: set[str]) -> None:
         pred = node.input[1]
         maker = body.nodes.get(_name(pred))
+        # A cond hands its predicate on by an Identity: one choice, not two.
+        while maker is not None and maker.op == "Identity":
+            pred = maker.input[0]
+            maker = body.nodes.get(_name(pred))
         key = body.function, pred
         if key in self._preds or _name(pred) not in moved or (maker is not None and maker.op == "LoopCond"):
             return

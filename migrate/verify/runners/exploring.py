@@ -186,14 +186,20 @@ class _Counted:
             feeds = self._feed(signature, call.inputs)
             self._state.restore()
             self._session.run(self._clear)
-            self._session.run(fetches, feeds)
+            answered = self._session.run(fetches, feeds)
             counts = self._session.run(self._read)
         except (tf.errors.OpError, ValueError, TypeError):
             return None
+        if not any(_holds_values(value) for value in answered):
+            return set()  # a batch without rows goes somewhere, but nothing shows of it
         return {number for number, count in enumerate(counts.tolist()) if count > 0}
 
     def close(self) -> None:
         self._stack.close()
+
+
+def _holds_values(value: Any) -> bool:
+    return bool(getattr(value, "size", 1))
 
 
 def _open_session(wish: ExploreRequest, planned: Sequence[Call]) -> Iterator[_Counted]:
