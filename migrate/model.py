@@ -46,6 +46,9 @@ READABLE = (
     Format.CHECKPOINT,
 )
 
+# Formats that Keras reads.
+KERAS = (Format.KERAS_H5, Format.KERAS_V3, Format.KERAS_WEIGHTS)
+
 
 class Severity(enum.Enum):
     INFO = "info"
@@ -236,10 +239,17 @@ class GraphVariant:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LegacyModel:
-    """What a reader returns. `checkpoint` is the prefix of the variables, None when there are none."""
+    """What a reader returns.
+
+    Attributes:
+      checkpoint: prefix of the variables, None when there are none.
+      core: key of the signature that is the core of a model whose other parts hold variables of their own: the root
+        applies it, and lists its variables and losses alone; "" where the root lists everything.
+    """
 
     source: Source
     variants: tuple[GraphVariant, ...]
     checkpoint: str | None
     producer: str
     findings: tuple[Finding, ...] = ()
+    core: str = ""

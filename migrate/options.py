@@ -63,12 +63,15 @@ class ReadOptions:
       builder: "module:function" that makes the Keras model whose weights the source holds.
       architecture: file with the Keras model's config (JSON or YAML) whose weights the source holds.
       allow_lambda: load Lambda layers, which runs code that the file holds.
-      pieces: parts that get signatures of their own: "NAME(x=in:0)->(y=out:0)".
+      pieces: parts that get signatures of their own: "NAME(x=in:0)->(y=out:0)" of a graph; of a Keras model
+        "INPUT_LAYER:OUTPUT_LAYER", or "NAME=INPUT_LAYER:OUTPUT_LAYER".
+      core: submodel of a Keras model (of a graph: a signature) that becomes the root, its heads named pieces.
       signature_map: "old=new" renames signatures.
       xai: add the signatures that explainers ask for.
+      preprocessing: "module:function" that gives a Keras model's inputs, for `xai_preprocess`.
       keras_backend: of a file of Keras 1, which does not say: "theano" turned kernels round; "" takes TensorFlow.
-      import_paths: folders in which the modules of `custom_objects` and `builder` are looked for; the work is done in
-        other processes, which do not stand where the caller does.
+      import_paths: folders in which the modules of `custom_objects`, `builder`, `preprocessing` are looked for; the
+        work is done in other processes, which do not stand where the caller does.
     """
 
     signature: str = ""
@@ -82,15 +85,17 @@ class ReadOptions:
     architecture: str = ""
     allow_lambda: bool = False
     pieces: tuple[str, ...] = ()
+    core: str = ""
     signature_map: tuple[str, ...] = ()
     xai: bool = False
+    preprocessing: str = ""
     keras_backend: str = ""
     import_paths: tuple[str, ...] = ()
 
     @property
     def placed(self) -> ReadOptions:
         """With the caller's own folder and import path, where modules are named."""
-        if self.import_paths or not (self.custom_objects or self.builder):
+        if self.import_paths or not (self.custom_objects or self.builder or self.preprocessing):
             return self
         return dataclasses.replace(self, import_paths=(os.getcwd(), *filter(None, sys.path)))
 

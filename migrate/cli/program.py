@@ -100,9 +100,20 @@ def define_reading_flags(prefix: str = "") -> None:
         "training_input", "", "Placeholder that becomes `training=` (default: the learning phase that Keras left open)."
     )
     flags.DEFINE_bool("thaw", False, "Turn large constants of a frozen graph back into variables that train.")
-    flags.DEFINE_multi_string("piece", [], "Part that gets a signature of its own: NAME(x=in:0)->(y=out:0).")
+    flags.DEFINE_multi_string(
+        "piece",
+        [],
+        "Part that gets a signature of its own: NAME(x=in:0)->(y=out:0) of a graph, INPUT_LAYER:OUTPUT_LAYER (or "
+        "NAME=INPUT_LAYER:OUTPUT_LAYER) of a Keras model; may be given several times.",
+    )
+    flags.DEFINE_string(
+        "core", "", "Submodel of a Keras model (signature of a graph) that becomes the root, its heads named pieces."
+    )
     flags.DEFINE_list("signature_map", [], "old=new: renames signatures; old=old beside it keeps the old key too.")
     flags.DEFINE_bool("xai", False, "Add the signatures xai_model and, where inputs are parsed, xai_preprocess.")
+    flags.DEFINE_string(
+        "preprocessing", "", "module:function that gives a Keras model's inputs: becomes xai_preprocess (with --xai)."
+    )
     flags.DEFINE_multi_string("custom_objects", [], "module:name of a layer, loss or function of a Keras model.")
     flags.DEFINE_string("builder", "", "module:function that makes the Keras model whose weights the source holds.")
     flags.DEFINE_string("architecture", "", "File with the Keras model's config whose weights the source holds.")
@@ -120,8 +131,10 @@ def parse_reading_flags(prefix: str = "") -> ReadOptions:
         training_input=values.training_input,
         thaw=values.thaw,
         pieces=tuple(values.piece),
+        core=values.core,
         signature_map=tuple(values.signature_map or ()),
         xai=values.xai,
+        preprocessing=values.preprocessing,
         custom_objects=tuple(values.custom_objects),
         builder=values.builder,
         architecture=os.path.abspath(values.architecture) if values.architecture else "",

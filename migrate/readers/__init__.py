@@ -7,12 +7,13 @@ made of (a checkpoint, an unpacked archive); the folder lives as long as the mod
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 
 from migrate import detect, errors
-from migrate.model import Format, LegacyModel, Source
+from migrate.model import KERAS, Format, LegacyModel, Source
 from migrate.options import ReadOptions, is_signature_spec
 from migrate.readers import inference, learning_phase, signature_map
 
@@ -73,17 +74,43 @@ def read_model(
 
 
 def _finish(model: LegacyModel, options: ReadOptions) -> LegacyModel:
-    """What is done to a model of any format."""
+    """What is done to a model of any format; parts of a Keras model its reader has made of layers."""
+    if model.source.format in KERAS:
+        if is_signature_spec(options.signature):
+            model = inference.add_signature(model, options.signature)
+        return learning_phase.split_phases(signature_map.map_signatures(model, options.signature_map), options)
+    if options.preprocessing:
+        raise errors.UsageError(
+            "only a Keras model gets preprocessing", where="--preprocessing", hint="--xai alone cuts a graph"
+        )
     for text, flag in ((options.signature, "--signature"), *((piece, "--piece") for piece in options.pieces)):
         # A signature may be named only; a part has to be described.
         if is_signature_spec(text) or flag == "--piece":
             model = inference.add_signature(model, text, flag)
+    if options.core:
+        model = _choose_core(model, options.core)
     model = signature_map.map_signatures(model, options.signature_map)
     if options.xai:
         from migrate.readers import explanation  # asks TensorFlow which ops have a gradient
 
         model = explanation.add_explanation(model, options.signature)
     return learning_phase.split_phases(model, options)
+
+
+def _choose_core(model: LegacyModel, key: str) -> LegacyModel:
+    """A graph has no submodels: its core is a signature, or a part that `--piece` makes.
+
+    Raises:
+      UsageError: there is no such signature.
+    """
+    known = sorted({key for variant in model.variants for key in variant.signatures})
+    if key not in known:
+        raise errors.UsageError(
+            f"the graph has no signature {key!r}",
+            where="--core",
+            hint=f"it has: {', '.join(known) or 'none'}; --piece='{key}(x=in:0)->(y=out:0)' makes one",
+        )
+    return dataclasses.replace(model, core=key)
 
 
 @contextlib.contextmanager

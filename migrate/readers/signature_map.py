@@ -32,12 +32,22 @@ def map_signatures(model: LegacyModel, pairs: Sequence[str]) -> LegacyModel:
     for variant in model.variants:
         mapped: dict[str, Signature] = {}
         for key, signature in variant.signatures.items():
-            for new in dict.fromkeys(new for old, new in parsed if old == key) or [key]:
+            for new in _find_new(key, parsed):
                 if new in mapped:
                     raise errors.UsageError(f"two signatures would be {new!r}", where=_FLAG, hint="choose another key")
                 mapped[new] = dataclasses.replace(signature, key=new)
         variants.append(dataclasses.replace(variant, signatures=mapped))
-    return dataclasses.replace(model, variants=tuple(variants))
+    core = _find_new(model.core, parsed)[0]
+    return dataclasses.replace(model, variants=tuple(variants), core=core)
+
+
+def find_new_keys(key: str, pairs: Sequence[str]) -> list[str]:
+    """What a signature is called then, one key or several."""
+    return _find_new(key, [_parse(text) for text in pairs])
+
+
+def _find_new(key: str, parsed: Sequence[tuple[str, str]]) -> list[str]:
+    return list(dict.fromkeys(new for old, new in parsed if old == key)) or [key]
 
 
 def _parse(text: str) -> tuple[str, str]:

@@ -102,7 +102,13 @@ def rebuild_model(
     if main is not None:
         root.__dict__["__call__"] = main.call
         root.__setattr__("__call__", main.call)
-    _fill_interface(root, state, everything, [loss for _, loss in losses])
+    if model.core and main is not None:
+        # A core's parts are found through it, and values through the whole, which has them in the record's order.
+        root.whole = MigratedModule(name="whole")
+        _fill_interface(root.whole, state, everything, [loss for _, loss in losses])
+        _fill_own(root, state, main, losses)
+    else:
+        _fill_interface(root, state, everything, [loss for _, loss in losses])
     for piece in built:
         if piece is not main:
             setattr(root, piece.plan.attribute, _build_sub_object(state, piece, losses))
@@ -247,12 +253,17 @@ def _fill_interface(module: MigratedModule, state: State, names: Sequence[str], 
         module.regularization_losses = list(losses)
 
 
+def _fill_own(module: MigratedModule, state: State, piece: Piece, losses: Sequence[tuple[set[str], Any]]) -> None:
+    """What belongs to a piece: the variables that it uses, and the losses for which they suffice."""
+    names = [name for name in state.variables if name in piece.variable_names]
+    _fill_interface(module, state, names, [loss for used, loss in losses if used <= piece.variable_names])
+
+
 def _build_sub_object(state: State, piece: Piece, losses: Sequence[tuple[set[str], Any]]) -> MigratedModule:
     module = MigratedModule(name="piece")
     module.__dict__["__call__"] = piece.call
     module.__setattr__("__call__", piece.call)
-    names = [name for name in state.variables if name in piece.variable_names]
-    _fill_interface(module, state, names, [loss for used, loss in losses if used <= piece.variable_names])
+    _fill_own(module, state, piece, losses)
     return module
 
 

@@ -28,6 +28,7 @@ _RESERVED = frozenset(
         "pieces",
         "tables",
         "assets",
+        "whole",
         "with_name_scope",
         "graph_debug_info",
         "tensorflow_version",
@@ -109,7 +110,7 @@ def plan_model(model: LegacyModel, options: RebuildOptions) -> ModelPlan:
                 findings.append(_renamed(variant, key, serving_key))
             mode = Mode(variant=variant, training=False)
             pieces.append(PiecePlan(key=key, attribute="", serving_key=serving_key, modes=(mode,)))
-    main = _choose_main(pieces, inference, options, findings)
+    main = _choose_main(pieces, inference, options.signature or model.core, findings)
     named = _name_attributes(pieces, main, findings)
     return ModelPlan(
         inference=inference,
@@ -166,11 +167,11 @@ def _find_tags(by_tags: Mapping[tuple[str, ...], GraphVariant], wanted: Sequence
 
 
 def _choose_main(
-    pieces: Sequence[PiecePlan], inference: GraphVariant, options: RebuildOptions, findings: list[Finding]
+    pieces: Sequence[PiecePlan], inference: GraphVariant, chosen: str, findings: list[Finding]
 ) -> PiecePlan | None:
     by_key = {piece.serving_key: piece for piece in reversed(pieces)}
-    if options.signature:
-        wanted = signature_key(options.signature)
+    if chosen:
+        wanted = signature_key(chosen)
         if wanted not in by_key:
             raise errors.UsageError(
                 f"the model has no signature {wanted!r}",

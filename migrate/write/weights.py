@@ -152,10 +152,12 @@ def _find_keys(fresh: index.Index, rebuilt: Any) -> dict[str, str]:
     (data,) = tensors.Shards(fresh).read(_OBJECT_GRAPH).reshape(-1)
     nodes = trackable_object_graph_pb2.TrackableObjectGraph.FromString(data).nodes
     children = {child.local_name: child.node_id for child in nodes[0].children}
+    if "whole" in children:  # of a core: the root lists its own variables only
+        children = {child.local_name: child.node_id for child in nodes[children["whole"]].children}
     listed = {child.local_name: child.node_id for child in nodes[children[_VARIABLES]].children}
     names = {id(variable): name for name, variable in rebuilt.state.variables.items()}
     found = {}
-    for position, variable in enumerate(rebuilt.module.variables):
+    for position, variable in enumerate(getattr(rebuilt.module, "whole", rebuilt.module).variables):
         attributes = nodes[listed[str(position)]].attributes
         found[names[id(variable)]] = next(a.checkpoint_key for a in attributes if a.name == _VALUE)
     return found

@@ -52,6 +52,36 @@ def trace_losses(model: Any) -> Any:
     return tf.function(compute, autograph=False).get_concrete_function()
 
 
+def split_losses(traced: Any) -> list[tuple[Any, list[Any]]]:
+    """What `trace_losses` gave as a concrete function for each loss, with the handles of the variables that it uses:
+    Keras computes all losses at once, and so all hang on all regularized variables."""
+    if traced is None:
+        return []
+    graph_def = traced.graph.as_graph_def()
+    found = []
+    for tensor in map(before_return, traced.graph.structured_outputs):
+        pruned = tf.compat.v1.graph_util.extract_sub_graph(graph_def, [tensor.op.name])
+        kept = {node.name for node in pruned.node}
+        handles = {inside.name: outside for outside, inside in traced.graph.captures if inside.op.name in kept}
+        found.append((_make_function(pruned, handles, tensor.name), list(handles.values())))
+    return found
+
+
+def before_return(tensor: Any) -> Any:
+    """What tf.function returns through an Identity, which waits for all that the function does (TF's automatic control
+    dependencies): a loss would wait for the call, an output for the updates."""
+    return tensor.op.inputs[0] if tensor.op.type == "Identity" else tensor
+
+
+def _make_function(graph_def: Any, inputs: Mapping[str, Any], name: str) -> Any:
+    def compute() -> Any:
+        graph = tf.compat.v1.get_default_graph()  # of this function: an import takes no eager tensors
+        captured = {inside: graph.capture(outside) for inside, outside in inputs.items()}
+        return tf.graph_util.import_graph_def(graph_def, input_map=captured, return_elements=[name], name="")[0]
+
+    return tf.function(compute, autograph=False).get_concrete_function()
+
+
 def has_input_losses(model: Any) -> bool:
     """Whether a call adds losses that depend on its inputs."""
     layers = getattr(model, "_flatten_layers", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from migrate.model import Finding, LegacyModel, Severity, Source
 from migrate.options import ReadOptions
-from migrate.readers.keras import loading, models, tracing
+from migrate.readers.keras import loading, models, parts, tracing
 
 
 def read_keras(source: Source, options: ReadOptions, scratch: str) -> LegacyModel:
@@ -13,17 +13,18 @@ def read_keras(source: Source, options: ReadOptions, scratch: str) -> LegacyMode
     Raises:
       CorruptModelError: the file is damaged, or Keras cannot rebuild the model.
       BlockedError: it holds code that is not to be run, or weights without a model.
-      UsageError: an option names what cannot be imported.
+      UsageError: an option names what cannot be imported, or what the model does not have.
     """
     loaded = loading.load_keras(source.path, options)
     findings = (*loaded.findings, *_find_input_losses(loaded))
-    traced = tracing.trace_model(loaded, scratch)
+    traced = tracing.trace_model(loaded, parts.find_parts(loaded, options), scratch)
     return LegacyModel(
         source=source,
         variants=traced.variants,
         checkpoint=traced.checkpoint,
         producer=loaded.producer,
         findings=findings,
+        core=parts.SIGNATURE if options.core else "",
     )
 
 
@@ -34,7 +35,7 @@ def _find_input_losses(loaded: loading.LoadedKeras) -> tuple[Finding, ...]:
         Finding(
             code="regularization-loss-needs-input",
             severity=Severity.WARNING,
-            where=tracing.SIGNATURE,
+            where=parts.SIGNATURE,
             message="losses of activations depend on an input, so they cannot be zero-argument functions; left out",
             hint="add them to the training loss by hand",
         ),

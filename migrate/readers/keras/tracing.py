@@ -21,9 +21,9 @@ from migrate.graph import index as graph_index
 from migrate.model import Encoding, GraphVariant, Shape, Signature, SignatureTensor, VariableSpec
 from migrate.readers.keras import models
 from migrate.readers.keras.loading import LoadedKeras
+from migrate.readers.keras.parts import Part
 
 SERVE, TRAIN = ("serve",), ("train",)
-SIGNATURE = "serving_default"
 _PREDICT = "tensorflow/serving/predict"
 _PREFIX = os.path.join("variables", "variables")
 
@@ -36,38 +36,43 @@ class Traced:
     checkpoint: str | None
 
 
-def trace_model(loaded: LoadedKeras, scratch: str) -> Traced:
-    """Traces the inference variant, and the training variant where training changes anything.
+def trace_model(loaded: LoadedKeras, parts: Mapping[str, Part], scratch: str) -> Traced:
+    """Traces the inference variant, and the training variant where training changes anything in any part.
 
     Args:
       loaded: the model.
+      parts: its signatures by key.
       scratch: folder for the checkpoint.
 
     Raises:
       BlockedError: it uses state that is neither a variable nor a table.
     """
-    losses = models.trace_losses(loaded.model)
-    functions = {flag: _trace_call(loaded, losses, training=flag) for flag in (False, True)}
+    losses = [function for function, _ in models.split_losses(models.trace_losses(loaded.model))]
+    traced: dict[bool, dict[str, Any]] = {False: {}, True: {}}
+    for key, part in parts.items():
+        for flag, functions in traced.items():
+            # The losses are those of the whole model: one graph of a variant holds them.
+            functions[key] = _trace_part(part, [] if functions else losses, training=flag)
     variables = dict(loaded.variables)
-    for function in functions.values():
+    for function in (function for functions in traced.values() for function in functions.values()):
         for name, variable in models.find_captured_variables(function, variables).items():
             variables[graph_index.make_unique(name, variables)] = variable
-    serve = _Builder(loaded, functions[False], variables).build(SERVE, training=False)
-    train = _Builder(loaded, functions[True], variables).build(TRAIN, training=True)
-    changes = models.count_ops(functions[False].graph) != models.count_ops(functions[True].graph)
+    serve = _build(loaded, parts, traced[False], variables, training=False)
+    train = _build(loaded, parts, traced[True], variables, training=True)
+    changes = any(
+        models.count_ops(traced[False][key].graph) != models.count_ops(traced[True][key].graph) for key in parts
+    )
     return Traced(variants=(serve, train) if changes else (serve,), checkpoint=_write_checkpoint(variables, scratch))
 
 
-def _trace_call(loaded: LoadedKeras, losses: Any, *, training: bool) -> Any:
+def _trace_part(part: Part, losses: Sequence[Any], *, training: bool) -> Any:
     """Concrete function: a tensor for each input component -> (outputs, losses), both flat."""
-    specs = models.make_specs(loaded.model, loaded.input_names)
 
     def call(*values: Any) -> tuple[list[Any], list[Any]]:
-        regularization = losses() if losses is not None else []
-        outputs = models.call_model(loaded.model, values, training=training)
-        return outputs, list(regularization)
+        regularization = [loss() for loss in losses]
+        return part.compute(values, training), regularization
 
-    return tf.function(call, autograph=False).get_concrete_function(*specs.values())
+    return tf.function(call, autograph=False).get_concrete_function(*part.specs.values())
 
 
 def _write_checkpoint(variables: Mapping[str, Any], scratch: str) -> str | None:
@@ -84,81 +89,145 @@ def _write_checkpoint(variables: Mapping[str, Any], scratch: str) -> str | None:
     return prefix
 
 
-class _Builder:
-    """One traced function on its way to a GraphVariant."""
+def _build(
+    loaded: LoadedKeras,
+    parts: Mapping[str, Part],
+    functions: Mapping[str, Any],
+    variables: Mapping[str, Any],
+    *,
+    training: bool,
+) -> GraphVariant:
+    """One graph in which every part has nodes of its own, over the same variables."""
+    graph = _SharedGraph(variables)
+    signatures: dict[str, Signature] = {}
+    collections: dict[str, tuple[str, ...]] = {}
+    for key, function in functions.items():
+        builder = _Builder(graph, function, f"{key}/" if signatures else "", loaded.producer)
+        signatures[key] = builder.build(key, parts[key], training=training)
+        for name, found in builder.collections.items():
+            collections[name] = (*collections.get(name, ()), *found)
+    graph.prune_library()
+    trained = set(loaded.trainable)
+    return GraphVariant(
+        tags=TRAIN if training else SERVE,
+        graph_def=graph.graph_def,
+        signatures=signatures,
+        collections=collections,
+        variables=tuple(
+            VariableSpec(
+                name=name,
+                node=graph.variables[id(variable)],
+                dtype=variable.dtype.name,
+                shape=tuple(variable.shape.as_list()),
+                trainable=name in trained,
+                checkpoint_key=name,
+            )
+            for name, variable in variables.items()
+        ),
+        assets=(),
+        attachments={},
+        tensorflow_version=tf.__version__,
+    )
 
-    def __init__(self, loaded: LoadedKeras, function: Any, variables: Mapping[str, Any]) -> None:
-        self._loaded = loaded
-        self._function = function
-        self._variables = variables
-        self._graph = graph_pb2.GraphDef()
-        self._graph.CopyFrom(function.graph.as_graph_def())
-        self._names = {node.name for node in self._graph.node}
-        self._library = {
-            function.signature.name: function_pb2.FunctionDef.FromString(function.SerializeToString())
-            for function in self._graph.library.function
-        }
-        # Node of each variable, by id; placeholder of a capture -> the node that takes its place.
-        self._nodes = {id(variable): self._add_variable(name, variable) for name, variable in variables.items()}
 
-    def build(self, tags: tuple[str, ...], *, training: bool) -> GraphVariant:
-        self._replace_captures()
-        self._prune_library()
-        outputs, losses = tf.nest.map_structure(
-            _before_return, self._function.graph.structured_outputs, expand_composites=True
-        )
-        updates = self._find_updates()
-        signature = Signature(
-            key=SIGNATURE,
-            method=_PREDICT,
-            inputs=self._describe_inputs(),
-            outputs={name: _describe(value) for name, value in zip(self._loaded.output_names, outputs, strict=True)},
-            bare=True,
-        )
-        if updates and not training:
-            signature = self._hang_updates(signature, updates)
-        collections: dict[str, tuple[Any, ...]] = {}
-        if losses:
-            collections["regularization_losses"] = tuple(loss.name for loss in losses)
-        if updates and training:
-            collections["update_ops"] = updates
-        trained = set(self._loaded.trainable)
-        return GraphVariant(
-            tags=tags,
-            graph_def=self._graph,
-            signatures={SIGNATURE: signature},
-            collections=collections,
-            variables=tuple(
-                VariableSpec(
-                    name=name,
-                    node=self._nodes[id(variable)],
-                    dtype=variable.dtype.name,
-                    shape=tuple(variable.shape.as_list()),
-                    trainable=name in trained,
-                    checkpoint_key=name,
-                )
-                for name, variable in self._variables.items()
-            ),
-            assets=(),
-            attachments={},
-            tensorflow_version=tf.__version__,
-        )
+class _SharedGraph:
+    """The graph of a variant.
 
-    def _add_node(self, name: str, op: str) -> Any:
+    Attributes:
+      graph_def: it.
+      variables, handles: node of each variable, by its id and by that of its handle.
+      library: functions by name.
+    """
+
+    def __init__(self, variables: Mapping[str, Any]) -> None:
+        self.graph_def = graph_pb2.GraphDef()
+        self.library: dict[str, Any] = {}
+        self._names: set[str] = set()
+        self.variables = {id(variable): self._add_variable(name, variable) for name, variable in variables.items()}
+        self.handles = {id(variable.handle): self.variables[id(variable)] for variable in variables.values()}
+
+    def take(self, graph_def: Any, prefix: str) -> None:
+        """Version and functions of a graph that is to be put into this one, and the names of its nodes."""
+        self.graph_def.versions.CopyFrom(graph_def.versions)
+        for function in graph_def.library.function:
+            self.library[function.signature.name] = function_pb2.FunctionDef.FromString(function.SerializeToString())
+        self._names |= {prefix + node.name for node in graph_def.node}
+
+    def is_taken(self, name: str) -> bool:
+        return name in self._names
+
+    def add_node(self, name: str, op: str) -> Any:
         unique = graph_index.make_unique(name, self._names)
         self._names.add(unique)
-        return self._graph.node.add(name=unique, op=op)
+        return self.graph_def.node.add(name=unique, op=op)
 
     def _add_variable(self, name: str, variable: Any) -> str:
-        node = self._add_node(name, "VarHandleOp")
+        node = self.add_node(name, "VarHandleOp")
         node.attr["dtype"].type = variable.dtype.as_datatype_enum
         node.attr["shape"].shape.CopyFrom(variable.shape.as_proto())
         node.attr["shared_name"].s = name.encode()
         return str(node.name)
 
-    def _replace_captures(self) -> None:
-        """Placeholders of captured handles and values -> VarHandleOps and constants."""
-        handles = {id(variable.handle): self._nodes[id(variable)] for variable in self._variables.values()}
+    def prune_library(self) -> None:
+        """Leaves what the graph calls. Keras also registers cuDNN functions, for a device on which its optimizer may
+        choose them; no CPU has their kernels."""
+        pending = list(self.graph_def.node)
+        reached: set[str] = set()
+        while pending:
+            for name in _called_functions(pending.pop()) - reached:
+                if name in self.library:
+                    reached.add(name)
+                    pending.extend(self.library[name].node_def)
+        kept = [self.library[name] for name in sorted(reached)]
+        del self.graph_def.library.function[:]
+        self.graph_def.library.function.extend(kept)
+
+
+class _Builder:
+    """One traced function on its way into the graph of a variant, where its nodes get a prefix."""
+
+    def __init__(self, graph: _SharedGraph, function: Any, prefix: str, where: str) -> None:
+        self._shared, self._function, self._where = graph, function, where
+        graph_def = function.graph.as_graph_def()
+        self._prefix = prefix
+        # A variable may bear the name of a node.
+        own = [node.name for node in graph_def.node]
+        while any(graph.is_taken(self._prefix + name) for name in own):
+            self._prefix = f"{self._prefix.rstrip('/') or 'model'}_1/"
+        graph.take(graph_def, self._prefix)
+        self._nodes = list(graph_def.node)
+        self.collections: dict[str, tuple[str, ...]] = {}
+
+    def build(self, key: str, part: Part, *, training: bool) -> Signature:
+        """Puts the nodes into the graph; what training changes, and the losses, are in `collections` then."""
+        self._add_nodes()
+        outputs, losses = tf.nest.map_structure(
+            models.before_return, self._function.graph.structured_outputs, expand_composites=True
+        )
+        updates = self._find_updates()
+        described = {name: _describe(value) for name, value in zip(part.output_names, outputs, strict=True)}
+        signature = Signature(
+            key=key,
+            method=_PREDICT,
+            inputs={name: self._rename(tensor) for name, tensor in self._describe_inputs(part).items()},
+            outputs={name: self._rename(tensor) for name, tensor in described.items()},
+            bare=True,
+        )
+        if updates and not training:
+            signature = self._hang_updates(signature, updates)
+        if losses:
+            self.collections["regularization_losses"] = tuple(self._prefix + loss.name for loss in losses)
+        if updates and training:
+            self.collections["update_ops"] = updates
+        return signature
+
+    def _rename(self, tensor: SignatureTensor) -> SignatureTensor:
+        components = tuple(self._prefix + name for name in tensor.components)
+        return dataclasses.replace(tensor, name=self._prefix + tensor.name, components=components)
+
+    def _add_nodes(self) -> None:
+        """The function's nodes; placeholders of captured handles and values -> VarHandleOps and constants."""
+        handles = self._shared.handles
         replaced: dict[str, str] = {}
         strange = []
         for outside, inside in self._function.graph.captures:
@@ -167,61 +236,57 @@ class _Builder:
             elif outside.dtype in (tf.resource, tf.variant):
                 strange.append(inside.op.name)
             else:
-                constant = self._add_node(f"{inside.op.name}/captured", "Const")
+                constant = self._shared.add_node(f"{self._prefix}{inside.op.name}/captured", "Const")
                 constant.attr["dtype"].type = outside.dtype.as_datatype_enum
                 constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(outside))
                 replaced[inside.op.name] = str(constant.name)
         if strange:
             raise errors.BlockedError(
                 f"the model uses state that is neither a variable nor a table: {', '.join(strange)}",
-                where=self._loaded.producer,
+                where=self._where,
                 hint="export it from Keras: model.export(folder)",
             )
-        kept = [node for node in self._graph.node if node.name not in replaced]
-        for node in kept:
-            for position, text in enumerate(node.input):
-                ref = graph_index.parse_tensor_name(text)
-                if ref.node in replaced:
-                    node.input[position] = f"^{replaced[ref.node]}" if ref.is_control else replaced[ref.node]
-        copied = [node_def_pb2.NodeDef.FromString(node.SerializeToString()) for node in kept]
-        del self._graph.node[:]
-        self._graph.node.extend(copied)
+        for node in self._nodes:
+            if node.name not in replaced:
+                self._add_node(node, replaced)
 
-    def _prune_library(self) -> None:
-        """Leaves what the graph calls. Keras also registers cuDNN functions, for a device on which its optimizer may
-        choose them; no CPU has their kernels."""
-        pending = list(self._graph.node)
-        reached: set[str] = set()
-        while pending:
-            for name in _called_functions(pending.pop()) - reached:
-                if name in self._library:
-                    reached.add(name)
-                    pending.extend(self._library[name].node_def)
-        kept = [self._library[name] for name in sorted(reached)]
-        del self._graph.library.function[:]
-        self._graph.library.function.extend(kept)
+    def _add_node(self, node: Any, replaced: Mapping[str, str]) -> None:
+        copied = node_def_pb2.NodeDef.FromString(node.SerializeToString())
+        copied.name = self._prefix + node.name
+        for position, text in enumerate(node.input):
+            ref = graph_index.parse_tensor_name(text)
+            if ref.node in replaced:
+                copied.input[position] = f"^{replaced[ref.node]}" if ref.is_control else replaced[ref.node]
+            else:
+                copied.input[position] = f"^{self._prefix}{ref.node}" if ref.is_control else self._prefix + text
+        if "_class" in copied.attr:
+            places = [text.decode() for text in node.attr["_class"].list.s]
+            kept = [f"loc:@{self._prefix}{p.removeprefix('loc:@')}".encode() for p in places if p[5:] not in replaced]
+            del copied.attr["_class"].list.s[:]
+            copied.attr["_class"].list.s.extend(kept)
+        self._shared.graph_def.node.append(copied)
 
     def _find_updates(self) -> tuple[str, ...]:
         """Ops that change variables: the function runs them whether or not an output needs them."""
-        return tuple(sorted(op.name for op in self._function.graph.control_outputs if self._may_write(op.node_def)))
+        changing = [op.name for op in self._function.graph.control_outputs if self._may_write(op.node_def)]
+        return tuple(self._prefix + name for name in sorted(changing))
 
     def _may_write(self, node: Any, seen: frozenset[str] = frozenset()) -> bool:
         """Whether an op, or a function that it calls, changes what a handle stands for."""
         called = _called_functions(node)
-        bodies = [self._library[name] for name in called - seen if name in self._library]
+        bodies = [self._shared.library[name] for name in called - seen if name in self._shared.library]
         if bodies:
             return any(self._may_write(inner, seen | called) for body in bodies for inner in body.node_def)
         definition = tensorflow_private.find_op_def(node.op)
         takes_handle = definition is not None and any(arg.type == types_pb2.DT_RESOURCE for arg in definition.input_arg)
         return takes_handle and effects.has_effect(node.op)
 
-    def _describe_inputs(self) -> dict[str, SignatureTensor]:
-        specs = models.make_specs(self._loaded.model, self._loaded.input_names)
+    def _describe_inputs(self, part: Part) -> dict[str, SignatureTensor]:
         captured = len(self._function.graph.captures)
         tensors = self._function.graph.inputs
         flat = iter(tensors[: len(tensors) - captured])
         found = {}
-        for name, spec in specs.items():
+        for name, spec in part.specs.items():
             parts = [next(flat) for _ in tf.nest.flatten(spec, expand_composites=True)]
             found[name] = _describe_parts(spec, parts)
         return found
@@ -239,17 +304,11 @@ class _Builder:
         return dataclasses.replace(signature, outputs=outputs)
 
     def _wait(self, tensor: str, updates: Sequence[str]) -> str:
-        source = self._function.graph.get_tensor_by_name(tensor)
-        node = self._add_node(f"{source.op.name}/after_updates", "Identity")
+        source = self._function.graph.get_tensor_by_name(tensor.removeprefix(self._prefix))
+        node = self._shared.add_node(f"{self._prefix}{source.op.name}/after_updates", "Identity")
         node.attr["T"].type = source.dtype.as_datatype_enum
         node.input.extend([tensor, *(f"^{op}" for op in updates)])
         return f"{node.name}:0"
-
-
-def _before_return(tensor: Any) -> Any:
-    """What tf.function returns through an Identity, which waits for all that the function does (TF's automatic control
-    dependencies): a loss would wait for the call, an output for the updates."""
-    return tensor.op.inputs[0] if tensor.op.type == "Identity" else tensor
 
 
 def _called_functions(node: Any) -> set[str]:

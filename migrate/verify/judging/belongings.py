@@ -141,13 +141,13 @@ def compare_pieces(baseline: Results, candidate: Results, *, trainable: bool) ->
     for piece in (entry for entry in candidate.pieces if by_place and "attribute" in entry):
         places = [by_place.get((tuple(mode["tags"]), piece["signature"])) for mode in piece["modes"]]
         known = [entry for entry in places if entry is not None]
-        if not piece["attribute"] or len(known) < len(places):
+        if not (piece["attribute"] or piece.get("is_core")) or len(known) < len(places):
             continue
         wanted: set[str] = set()
         for entry, mode in zip(known, piece["modes"], strict=True):
             moves = mode["training"] or (piece["has_training"] and len(known) == 1)
             wanted |= set(entry["variables"]) | (set(entry["updated"]) if moves else set())
-        where = f"piece {piece['attribute']}"
+        where = f"piece {piece['attribute'] or '(core)'}"
         diffs.append(_compare_names(where, "variables", wanted, piece["variables"]))
         if trainable and baseline.trainable is not None:
             trains = wanted & set(baseline.trainable)
@@ -172,9 +172,9 @@ def _compare_piece_losses(where: str, holder: dict[str, Any], wanted: set[str], 
 
 
 def compare_root(baseline: Results, candidate: Results) -> list[OutputDiff]:
-    """The root lists every variable that some signature uses."""
+    """The root lists every variable that some signature uses; a core is compared as a piece."""
     root = next((piece for piece in candidate.pieces if piece.get("attribute") == ""), None)
-    if root is None or not baseline.pieces:
+    if root is None or not baseline.pieces or root.get("is_core"):
         return []
     used = {name for entry in baseline.pieces for name in (*entry["variables"], *entry.get("updated", ()))}
     lost = used - set(root["variables"])

@@ -76,7 +76,7 @@ def run(wish: RunRequest) -> None:
     _run_gradients(loaded, record, steady, found, wish)
     loaded.reset()
     if wish.losses:
-        found.losses = [loss().numpy() for loss in getattr(loaded.object, "regularization_losses", ())]
+        found.losses = [loss().numpy() for loss in getattr(loaded.whole, "regularization_losses", ())]
         found.trainable = loaded.trainable
     if wish.variables:
         found.variables = loaded.read_variables()

@@ -113,8 +113,9 @@ def run_migrated(wish: FitRequest) -> None:
         piece, _ = find_piece(record, call)
         if piece is None:
             raise UntrainableError("it has no such piece")
-        variables = dict(zip(record["variables"], getattr(loaded, "variables", ()), strict=True))
-        trained = {id(variable) for variable in getattr(loaded, "trainable_variables", ())}
+        whole = getattr(loaded, "whole", loaded)
+        variables = dict(zip(record["variables"], getattr(whole, "variables", ()), strict=True))
+        trained = {id(variable) for variable in getattr(whole, "trainable_variables", ())}
 
         def compute(call: Call, piece: Any = piece, loaded: Any = loaded) -> dict[str, Any]:
             inputs = {key: to_tensor(value, piece["inputs"][key]) for key, value in call.inputs.items()}
@@ -124,7 +125,7 @@ def run_migrated(wish: FitRequest) -> None:
             compute,
             variables,
             [name for name, variable in variables.items() if id(variable) in trained],
-            lambda: [loss() for loss in getattr(loaded, "regularization_losses", ())],
+            lambda: [loss() for loss in getattr(whole, "regularization_losses", ())],
             wish.outputs.get(label),
         )
         trainee.generators = generators
@@ -187,7 +188,11 @@ def _compute(loaded: Servable, call: Call, wish: FitRequest) -> dict[str, Any]:
     signature = wish.names.signature or call.signature
     own = {wish.names.inputs.get(key, key): value for key, value in call.inputs.items()}
     tensors = loaded.convert(signature, own)
-    found = loaded.compute_training(tensors) if call.tags == TRAINING_TAGS else loaded.compute(signature, tensors)
+    found = (
+        loaded.compute_training(signature, tensors)
+        if call.tags == TRAINING_TAGS
+        else loaded.compute(signature, tensors)
+    )
     return {wish.names.outputs.get(key, key): value for key, value in found.items()}
 
 

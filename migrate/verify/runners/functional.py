@@ -98,13 +98,13 @@ def _open_served(subject: Subject, call: Call) -> tuple[Any, Compute]:
     if call.tags == TRAINING_TAGS:
         # The first call finds out which output is which, by their values; it must not move what is saved.
         before = {name: variable.read_value() for name, variable in model.variables.items()}
-        model.compute_training(model.convert(call.signature, call.inputs))
+        model.compute_training(call.signature, model.convert(call.signature, call.inputs))
         for name, value in before.items():
             model.variables[name].assign(value)
 
     def compute(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         if call.tags == TRAINING_TAGS:
-            return model.compute_training(inputs)
+            return model.compute_training(call.signature, inputs)
         return model.compute(subject.names.signature or call.signature, inputs)
 
     return model.object, compute

@@ -86,7 +86,8 @@ def _replay(
 def _check_parts(loaded: LoadedModel, layer: Any, found: result_files.Results) -> None:
     """What the layer trains and adds must be what the model says of itself."""
     trains = sorted(spell_variable(weight.name) for weight in layer.trainable_weights)
-    if trains != sorted(loaded.trainable):
+    own = [spell_variable(v.name) for v in getattr(loaded.object, "trainable_variables", ())]
+    if trains != sorted(own):
         found.notes.append(f"{LAYER}: trains {', '.join(trains) or 'nothing'}, not the model's trainable variables")
     losses = len(getattr(loaded.object, "regularization_losses", ()))
     if len(layer.losses) != losses:

@@ -47,8 +47,13 @@ class LoadedModel:
 
     def _load(self) -> None:
         self.object: Any = tf.saved_model.load(self._path)
-        self.variables = {spell_variable(v.name): v for v in getattr(self.object, "variables", ())}
+        self.variables = {spell_variable(v.name): v for v in getattr(self.whole, "variables", ())}
         self._initial = {name: v.read_value() for name, v in self.variables.items()} if self._writes else {}
+
+    @property
+    def whole(self) -> Any:
+        """What lists all variables and losses: the root, or what a core keeps beside its own."""
+        return getattr(self.object, "whole", self.object)
 
     def reset(self) -> None:
         """Undoes what calls have left behind."""
@@ -65,7 +70,7 @@ class LoadedModel:
 
     @property
     def trainable(self) -> list[str]:
-        return [spell_variable(v.name) for v in getattr(self.object, "trainable_variables", ())]
+        return [spell_variable(v.name) for v in getattr(self.whole, "trainable_variables", ())]
 
     def read_variables(self) -> dict[str, np.ndarray]:
         return {name: np.asarray(to_value(v.read_value())) for name, v in self.variables.items()}

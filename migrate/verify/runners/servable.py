@@ -53,8 +53,9 @@ class Servable(abc.ABC):
         """Outputs of a signature by key."""
 
     @abc.abstractmethod
-    def compute_training(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Outputs of `training_signature` with training=True: dropout is on, moving averages move."""
+    def compute_training(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Outputs of a signature with training=True: dropout is on, moving averages move. A SavedModel has one such
+        signature, `training_signature`."""
 
     def compute_plain(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs of `plain_signature` by calling the model itself."""
@@ -100,7 +101,7 @@ class LoadedSavedModel(Servable):
         specs = self._specs(signature)
         return dict(self._loaded.signatures[signature](**{_spell(key, specs): v for key, v in inputs.items()}))
 
-    def compute_training(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def compute_training(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         if not self._outputs:
             self._outputs = self._name_outputs(inputs)
         found = tf.nest.flatten(self._apply(inputs, training=True), expand_composites=False)

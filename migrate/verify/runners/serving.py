@@ -38,6 +38,7 @@ def run_keras_file(wish: RunRequest) -> None:
     def load(path: str) -> LoadedKerasFile:
         loaded = LoadedKerasFile(path, wish.read)
         found.interface = loaded.describe()
+        found.pieces = loaded.describe_parts()
         return loaded
 
     _run(wish, load, found)
@@ -111,7 +112,7 @@ def _run_call(
     def compute(inputs: Mapping[str, Any]) -> dict[str, Any]:
         own = {names.inputs.get(key, key): value for key, value in inputs.items()}
         if route == _CALLABLE:
-            outputs = loaded.compute_training(own)
+            outputs = loaded.compute_training(names.signature or call.signature, own)
         else:
             outputs = loaded.compute(names.signature or call.signature, own)
         return {names.outputs.get(key, key): value for key, value in outputs.items()}
@@ -177,7 +178,7 @@ def _run_update(
         before, runs = read(), []
         for _ in range(1 + (_REPEATS if wish.repeat else 0)):
             _restore(loaded, initial)
-            loaded.compute_training(own)
+            loaded.compute_training(wish.names.signature or call.signature, own)
             runs.append(read())
         found.record_updates(before, runs)
     except Exception as error:  # As in _run_call: told as a note, the outputs are compared all the same.

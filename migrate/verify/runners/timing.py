@@ -72,11 +72,11 @@ def _prepare_function(path: str, kind: str, call: call_files.Call) -> Callable[[
 
 def _prepare_keras_file(subject: Subject, call: call_files.Call) -> Callable[[], Any]:
     names = subject.names
-    loaded = LoadedKerasFile(subject.path, subject.read)
-    inputs = loaded.convert("", {names.inputs.get(key, key): value for key, value in call.inputs.items()})
+    loaded, key = LoadedKerasFile(subject.path, subject.read), names.signature or call.signature
+    inputs = loaded.convert(key, {names.inputs.get(key, key): value for key, value in call.inputs.items()})
     if call.tags == TRAINING_TAGS:
-        return lambda: _wait(loaded.compute_training(inputs))
-    return lambda: _wait(loaded.compute("", inputs))
+        return lambda: _wait(loaded.compute_training(key, inputs))
+    return lambda: _wait(loaded.compute(key, inputs))
 
 
 def _wait(outputs: dict[str, Any]) -> list[Any]:

@@ -1,0 +1,188 @@
+"""Parts of Keras models: pieces by layer names, a core with its heads, explanation signatures; all against Keras."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_hub as hub
+import tf_keras
+
+import migrate
+from migrate import errors
+from migrate.options import MigrateOptions, ReadOptions
+from migrate.verdict import Verdict
+
+LAYERS = tf_keras.layers
+
+
+def build_pretrainer():
+    """A core with dropout, batch norm and a regularizer; two heads, one of which also takes positions."""
+    ids = tf_keras.Input([4], name="ids", dtype="int32")
+    words = LAYERS.Embedding(9, 3, name="words")(ids)
+    hidden = LAYERS.Dense(5, kernel_regularizer="l2", name="hidden")(words)
+    normal = LAYERS.BatchNormalization(momentum=0.6, name="normal")(hidden)
+    sequence = LAYERS.Dropout(0.4, name="drop")(normal)
+    pooled = LAYERS.GlobalAveragePooling1D(name="pooled")(sequence)
+    core = tf_keras.Model(ids, [sequence, pooled], name="encoder")
+    tokens = tf_keras.Input([4], name="tokens", dtype="int32")
+    weights = tf_keras.Input([4], name="weights")
+    outputs = core(tokens)
+    scaled = LAYERS.Dot(1, name="scaled")([outputs[0], weights])
+    masked = LAYERS.Dense(9, kernel_regularizer="l1", name="masked")(scaled)
+    next_one = LAYERS.Dense(2, name="next_one")(outputs[1])
+    model = tf_keras.Model([tokens, weights], [masked, next_one], name="pretrainer")
+    random = np.random.default_rng(3)
+    model.set_weights([random.uniform(0.1, 1, w.shape).astype(np.float32) for w in model.get_weights()])
+    return model
+
+
+TOKENS = np.array([[1, 2, 3, 4], [0, 8, 7, 1]], np.int32)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build_pretrainer()
+
+
+@pytest.fixture(scope="module")
+def file(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("parts") / "pretrainer.h5"
+    model.save(path)
+    return path
+
+
+def migrate_with(file, dest, **read):
+    outcome = migrate.migrate_model(file, dest, MigrateOptions(read=ReadOptions(**read)))
+    assert outcome.status.value == "migrated", outcome.error
+    assert outcome.verification.verdict is Verdict.PASS
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def core(file, tmp_path_factory):
+    """The core with its heads, and a piece across layers of the core."""
+    dest = tmp_path_factory.mktemp("core") / "out"
+    return migrate_with(file, dest, core="encoder", pieces=("hidden:normal",))
+
+
+def names_of(variables):
+    return sorted(variable.name.removesuffix(":0") for variable in variables)
+
+
+def test_core_is_the_root(core, model):
+    loaded = tf.saved_model.load(core.dest)
+    encoder = model.get_layer("encoder")
+    found = loaded(TOKENS)
+    for key, value in zip(("drop", "pooled"), encoder(TOKENS), strict=True):
+        np.testing.assert_allclose(found[key], value, rtol=1e-5)
+    assert names_of(loaded.variables) == names_of(encoder.variables)
+    assert names_of(loaded.trainable_variables) == names_of(encoder.trainable_variables)
+    assert len(loaded.regularization_losses) == 1 < len(model.losses)
+
+
+def test_heads_are_pieces(core, model):
+    loaded = tf.saved_model.load(core.dest)
+    weights = np.ones([2, 4], np.float32)
+    expected = model([TOKENS, weights])
+    found = loaded(TOKENS)
+    np.testing.assert_allclose(loaded.next_one(found["pooled"]), expected[1], rtol=1e-5)
+    np.testing.assert_allclose(loaded.masked({"drop": found["drop"], "weights": weights}), expected[0], rtol=1e-5)
+    assert names_of(loaded.masked.trainable_variables) == ["masked/bias", "masked/kernel"]
+    assert len(loaded.masked.regularization_losses) == 1
+    assert set(loaded.signatures) == {"serving_default", "masked", "next_one", "normal"}
+
+
+def test_piece_has_the_whole_interface(core, model):
+    """Named by its last layer, with a training mode that moves averages and losses of its own layers."""
+    loaded = tf.saved_model.load(core.dest)
+    value = np.linspace(-1, 1, 24, dtype=np.float32).reshape(2, 4, 3)
+    encoder = model.get_layer("encoder")
+    expected = encoder.get_layer("normal")(encoder.get_layer("hidden")(value))
+    np.testing.assert_allclose(loaded.normal(value, training=False), expected, rtol=1e-5)
+    wanted = [*encoder.get_layer("hidden").variables, *encoder.get_layer("normal").variables]
+    assert names_of(loaded.normal.variables) == names_of(wanted)
+    assert len(loaded.normal.trainable_variables) == 4 and len(loaded.normal.regularization_losses) == 1
+    (mean,) = [v for v in loaded.normal.variables if "moving_mean" in v.name]
+    before = mean.numpy()
+    batch = np.mean(encoder.get_layer("hidden")(value), (0, 1))
+    np.testing.assert_allclose(loaded.normal(value, training=True).shape, expected.shape)
+    np.testing.assert_allclose(mean, 0.6 * before + 0.4 * batch, rtol=1e-4)
+
+
+def test_parts_are_compared(core):
+    places = {diff.where.split("/")[1] for diff in core.verification.diffs if "/" in diff.where}
+    assert {"serving_default", "masked", "next_one", "normal"} <= places
+    assert {"piece (core)", "piece masked", "piece normal"} <= {diff.where for diff in core.verification.diffs}
+
+
+def test_core_trains_as_a_layer(core):
+    layer = hub.KerasLayer(core.dest, trainable=True)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(TOKENS)["pooled"] ** 2)
+    gradients = tape.gradient(loss, layer.trainable_weights)
+    assert len(gradients) == 5 and all(gradient is not None for gradient in gradients)
+    assert len(layer.losses) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"pieces": ("hiden:normal",)}, "has no layer 'hiden' [its layers: hidden, tokens, weights, encoder"),
+        ({"pieces": ("normal:hidden",)}, "'normal' does not lead to hidden"),
+        ({"pieces": ("hidden:masked",)}, "in different submodels"),
+        ({"pieces": ("encoder:masked",)}, "masked also needs weights"),
+        ({"pieces": ("p(x=a:0)->(y=b:0)",)}, "names no two layers"),
+        ({"core": "masked"}, "is a layer, not a model [its submodels: encoder]"),
+        ({"core": "nothing"}, "is no layer of the model [its submodels: encoder]"),
+        ({"xai": True, "core": "encoder"}, "the core takes other inputs than numbers"),
+        ({"xai": True, "preprocessing": "nowhere:f"}, "cannot be imported"),
+    ],
+)
+def test_wrong_names(file, tmp_path, options, said):
+    with pytest.raises(errors.UsageError) as raised:
+        migrate.migrate_model(file, tmp_path / "out", MigrateOptions(read=ReadOptions(**options)))
+    assert said in str(raised.value)
+    assert not (tmp_path / "out").exists()
+
+
+def parse_rows(texts):
+    """Rows of numbers as text: "1;2;3"."""
+    split = tf.strings.split(texts, ";").to_tensor(shape=[None, 3])
+    return {"x": tf.strings.to_number(split)}
+
+
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("explained")
+    x = tf_keras.Input([3], name="x")
+    hidden = LAYERS.Dense(4, activation="tanh", name="hidden")(x)
+    tf_keras.Model(x, LAYERS.Dense(2, name="scores")(hidden)).save(folder / "m.h5")
+    return migrate_with(folder / "m.h5", folder / "out", xai=True, preprocessing=f"{__name__}:parse_rows")
+
+
+def test_preprocessing_gives_all_three(explained):
+    loaded = tf.saved_model.load(explained.dest)
+    assert set(loaded.signatures) == {"serving_default", "xai_model", "xai_preprocess"}
+    given = loaded.signatures["xai_preprocess"](texts=tf.constant(["1;2;3", "0;-1;0.5"]))
+    model = loaded.signatures["xai_model"]
+    assert set(given) == set(model.structured_input_signature[1])
+    with tf.GradientTape() as tape:
+        tape.watch(given["x"])
+        scores = model(**given)["scores"]
+    assert np.abs(tape.gradient(scores, given["x"])).min() > 0
+    np.testing.assert_allclose(scores, loaded.signatures["serving_default"](x=given["x"])["scores"])
+
+
+@pytest.mark.slow
+def test_ids_are_cut_behind_the_embedding(tmp_path):
+    """What a mask hangs on is no place to cut: the recurrent layer would not know it."""
+    ids = tf_keras.Input([4], name="ids", dtype="int32")
+    masked = LAYERS.GRU(3, name="read")(LAYERS.Embedding(9, 3, mask_zero=True, name="words")(ids))
+    plain = LAYERS.Flatten(name="flat")(LAYERS.Embedding(9, 2, name="plain")(ids))
+    scores = LAYERS.Dense(2, name="scores")(LAYERS.Concatenate(name="both")([masked, plain]))
+    tf_keras.Model(ids, scores).save(tmp_path / "m.h5")
+    outcome = migrate_with(tmp_path / "m.h5", tmp_path / "out", xai=True)
+    loaded = tf.saved_model.load(outcome.dest)
+    given = loaded.signatures["xai_preprocess"](ids=tf.constant(TOKENS))
+    assert set(given) == {"read", "plain"} == set(loaded.signatures["xai_model"].structured_input_signature[1])
+    found = loaded.signatures["xai_model"](**given)["scores"]
+    np.testing.assert_allclose(found, loaded(TOKENS), rtol=1e-5)
