@@ -74,11 +74,14 @@ def _cut(loaded: LoadedKeras, whole: parts.Part) -> tuple[parts.Part, parts.Part
 
 def _check_gradient(part: parts.Part) -> None:
     """Raises UsageError where an input of `xai_model` has no part in any gradient."""
-    with tf.Graph().as_default():
-        values = [tf.compat.v1.placeholder(spec.dtype, spec.shape) for spec in part.specs.values()]
+    lost: list[str] = []
+
+    def differentiate(*values: Any) -> None:
         outputs = [tensor for tensor in part.compute(values, False) if _is_float(tensor)]
-        found = tf.gradients(outputs, values) if outputs else [None] * len(values)
-    lost = [key for key, gradient in zip(part.specs, found, strict=True) if gradient is None]
+        found = tf.gradients(outputs, list(values)) if outputs else [None] * len(values)
+        lost.extend(key for key, gradient in zip(part.specs, found, strict=True) if gradient is None)
+
+    tf.function(differentiate, autograph=False).get_concrete_function(*part.specs.values())
     if lost:
         raise errors.UsageError(f"no output has a gradient by {', '.join(lost)}", where=_XAI)
 

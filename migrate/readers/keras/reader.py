@@ -17,7 +17,8 @@ def read_keras(source: Source, options: ReadOptions, scratch: str) -> LegacyMode
     """
     loaded = loading.load_keras(source.path, options)
     findings = (*loaded.findings, *_find_input_losses(loaded))
-    traced = tracing.trace_model(loaded, parts.find_parts(loaded, options), scratch)
+    losses = models.trace_losses(loaded.model)  # before anything else calls the model
+    traced = tracing.trace_model(loaded, parts.find_parts(loaded, options), losses, scratch)
     return LegacyModel(
         source=source,
         variants=traced.variants,

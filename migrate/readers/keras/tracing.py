@@ -36,18 +36,19 @@ class Traced:
     checkpoint: str | None
 
 
-def trace_model(loaded: LoadedKeras, parts: Mapping[str, Part], scratch: str) -> Traced:
+def trace_model(loaded: LoadedKeras, parts: Mapping[str, Part], traced_losses: Any, scratch: str) -> Traced:
     """Traces the inference variant, and the training variant where training changes anything in any part.
 
     Args:
       loaded: the model.
       parts: its signatures by key.
+      traced_losses: what `models.trace_losses` gave before the model was called.
       scratch: folder for the checkpoint.
 
     Raises:
       BlockedError: it uses state that is neither a variable nor a table.
     """
-    losses = [function for function, _ in models.split_losses(models.trace_losses(loaded.model))]
+    losses = [function for function, _ in models.split_losses(traced_losses)]
     traced: dict[bool, dict[str, Any]] = {False: {}, True: {}}
     for key, part in parts.items():
         for flag, functions in traced.items():
