@@ -18,6 +18,8 @@ _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 MODEL_FILES = (".h5", ".hdf5", ".keras", ".pb", ".pbtxt", ".tflite", ".onnx")
 # ... and of a checkpoint's, which lie in a folder together.
 _CHECKPOINT_FILES = (".index", ".meta")
+# What save_keras_model of TF 1.10 to 1.15 puts beside the graph (keras/saving/saved_model_experimental.py).
+KERAS_CONFIG = os.path.join("assets", "saved_model.json")
 _SERVING_METHODS = ("tensorflow/serving/classify", "tensorflow/serving/regress")
 # Estimator names an export by Unix seconds (tf.estimator get_timestamped_export_dir), always has a global
 # step, and its canned heads build their outputs below "head/".
@@ -227,9 +229,10 @@ def _detect_saved_model(path: str) -> Source:
     header = parse_saved_model_header(saved_model)
     evidence = ["saved_model.pb", f"written by TensorFlow {header.tensorflow_version or '(unknown)'}"]
     if header.has_object_graph:
-        return Source(
-            path=path, format=Format.TF2_SAVED_MODEL, evidence=(*evidence, "its MetaGraph has an object graph")
-        )
+        evidence.append("its MetaGraph has an object graph")
+        if os.path.isfile(os.path.join(path, "keras_metadata.pb")):
+            evidence.append("keras_metadata.pb: Keras wrote it")
+        return Source(path=path, format=Format.TF2_SAVED_MODEL, evidence=tuple(evidence))
     return _classify_tf1(path, evidence, [method for _, method in header.signatures], header.estimator_nodes)
 
 
@@ -245,6 +248,9 @@ def _detect_text_saved_model(path: str) -> Source:
 
 def _classify_tf1(path: str, evidence: list[str], methods: list[str], estimator_nodes: tuple[str, ...]) -> Source:
     """An Estimator export shows at least two of: timestamp folder, serving methods, Estimator's own nodes."""
+    if os.path.isfile(os.path.join(path, KERAS_CONFIG)) and is_checkpoint_dir(os.path.join(path, "variables")):
+        found = f"{KERAS_CONFIG.replace(os.sep, '/')} (tf.contrib.saved_model.save_keras_model)"
+        return Source(path=path, format=Format.KERAS_SAVED_MODEL, evidence=(*evidence, found))
     folder = os.path.basename(os.path.abspath(path))
     signs = [f"signature method {method}" for method in sorted(set(methods) & set(_SERVING_METHODS))][:1]
     signs += [f"node {name}" for name in estimator_nodes]

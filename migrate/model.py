@@ -25,6 +25,7 @@ class Format(enum.Enum):
     KERAS_H5 = "keras_h5"
     KERAS_V3 = "keras_v3"
     KERAS_WEIGHTS = "keras_weights"
+    KERAS_SAVED_MODEL = "keras_saved_model"
     CHECKPOINT = "checkpoint"
     FROZEN_GRAPH = "frozen_graph"
     TFLITE = "tflite"
@@ -42,12 +43,13 @@ READABLE = (
     Format.KERAS_H5,
     Format.KERAS_V3,
     Format.KERAS_WEIGHTS,
+    Format.KERAS_SAVED_MODEL,
     Format.FROZEN_GRAPH,
     Format.CHECKPOINT,
 )
 
 # Formats that Keras reads.
-KERAS = (Format.KERAS_H5, Format.KERAS_V3, Format.KERAS_WEIGHTS)
+KERAS = (Format.KERAS_H5, Format.KERAS_V3, Format.KERAS_WEIGHTS, Format.KERAS_SAVED_MODEL)
 
 
 class Severity(enum.Enum):

@@ -7,9 +7,10 @@
     python keras_models.py                              # dry run: prints what would be written
     python keras_models.py --write                      # standalone Keras
     python keras_models.py --write --library=tf.keras   # TensorFlow's own
+    python keras_models.py --write --library=tf.keras --saved_model  # TF 1.15: tf.contrib.saved_model.save_keras_model
     python keras_models.py --write --only=conv --dest=DIR
 
-Writes testdata/keras/<library>_<version>_<model>/: model.h5, and truth.npz with keys like those of the zoo (README.md):
+Writes testdata/keras/<library>_<version>_<model>/: model.h5 (<model>_saved/: the folder model), and truth.npz with keys like those of the zoo (README.md):
     input|<case>|<name>, output|<case>|<name>, gradient|<case>|<output>|<variable>, loss|<index>,
     loss|<index>|<variable>, update|<variable>: variables after one training call on case 0
 """
@@ -227,7 +228,7 @@ def _as_dense(gradient):
     return tf.convert_to_tensor(gradient)
 
 
-def write(keras, name, build, dest):
+def write(keras, name, build, dest, saved_model=False):
     backend = keras.backend
     backend.clear_session()
     model, cases = build(keras)
@@ -240,19 +241,25 @@ def write(keras, name, build, dest):
             values.append(np.abs(drawn) + 0.1 if hasattr(layer, "layers") else drawn)
             position += 1
         layer.set_weights(values)
-    model.compile("sgd", "mse")
+    if not saved_model:
+        model.compile("sgd", "mse")
     slug = "%s_%s_%s" % (keras.name, keras.version.replace(".", "").replace("-tf", ""), name)
+    slug += "_saved" if saved_model else ""
     folder = os.path.join(dest, slug)
     work = tempfile.mkdtemp()
-    path = os.path.join(work, "model.h5")
-    model.save(path)
+    path = os.path.join(work, "model" if saved_model else "model.h5")
+    if saved_model:
+        from tensorflow.contrib import saved_model as contrib
+        contrib.save_keras_model(model, path)
+    else:
+        model.save(path)
     stored = [weight.name for weight in list_weights(model)]
     backend.clear_session()
-    loaded = keras.models.load_model(path)
+    loaded = contrib.load_keras_model(path) if saved_model else keras.models.load_model(path)
     found, trained, weights = record(keras, loaded, cases, stored)
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
-    shutil.move(path, os.path.join(folder, "model.h5"))
+    shutil.move(path, os.path.join(folder, os.path.basename(path)))
     shutil.rmtree(work)
     np.savez_compressed(os.path.join(folder, "truth.npz"), **{key: found[key] for key in sorted(found)})
     import tensorflow
@@ -269,6 +276,7 @@ def main():
     parser = argparse.ArgumentParser(description="Keras files of old Keras, and what it computes.")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--library", default="keras", choices=["keras", "tf.keras"])
+    parser.add_argument("--saved_model", action="store_true")
     parser.add_argument("--only", default="")
     parser.add_argument("--dest", default=os.path.join(HERE, "..", "keras"))
     arguments = parser.parse_args()
@@ -282,7 +290,7 @@ def main():
         # TensorFlow's own Keras cannot run channels first on a CPU.
         runs = name != "conv_first" if keras.name == "tfkeras" else True
         if runs and (name in MODELS or keras.first):
-            write(keras, name, build, os.path.abspath(arguments.dest))
+            write(keras, name, build, os.path.abspath(arguments.dest), arguments.saved_model)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from migrate import errors
+from migrate import detect, errors
 from migrate.model import Finding, Severity
 from migrate.options import ReadOptions
 from migrate.readers.keras import (
@@ -69,6 +69,11 @@ def load_keras(path: str, options: ReadOptions) -> LoadedKeras:
     """
     custom.add_import_paths(options.import_paths)
     objects = custom.import_objects(options.custom_objects)
+    if os.path.isfile(os.path.join(path, detect.KERAS_CONFIG)):
+        # What TF 1.10 to 1.15 exported: the config beside the graph, the weights as `save_weights` writes them.
+        given = options.architecture or ("" if options.builder else os.path.join(path, detect.KERAS_CONFIG))
+        options = dataclasses.replace(options, architecture=given)
+        return _load_checkpoint(os.path.join(path, "variables", "variables.index"), options, objects)
     if not _starts_with(path, _HDF5_MAGIC, _ZIP_MAGIC):
         return _load_checkpoint(path, options, objects)
     load = _load_hdf5 if _starts_with(path, _HDF5_MAGIC) else _load_archive

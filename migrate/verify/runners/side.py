@@ -38,6 +38,7 @@ ORIGINALS: Mapping[Format, str] = {
     Format.KERAS_H5: KERAS,
     Format.KERAS_V3: KERAS,
     Format.KERAS_WEIGHTS: KERAS,
+    Format.KERAS_SAVED_MODEL: KERAS,
 }
 
 

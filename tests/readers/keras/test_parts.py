@@ -1,5 +1,12 @@
 """Parts of Keras models: pieces by layer names, a core with its heads, explanation signatures; all against Keras."""
 
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,7 +14,7 @@ import tensorflow_hub as hub
 import tf_keras
 
 import migrate
-from migrate import errors
+from migrate import errors, readers
 from migrate.options import MigrateOptions, ReadOptions
 from migrate.verdict import Verdict
 
@@ -126,7 +133,7 @@ def test_core_trains_as_a_layer(core):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"pieces": ("hiden:normal",)}, "has no layer 'hiden' [its layers: hidden, tokens, weights, encoder"),
+        ({"pieces": ("hiden:normal",)}, "has no layer 'hiden' [its layers: hidden, tokens, encoder, weights"),
         ({"pieces": ("normal:hidden",)}, "'normal' does not lead to hidden"),
         ({"pieces": ("hidden:masked",)}, "in different submodels"),
         ({"pieces": ("encoder:masked",)}, "masked also needs weights"),
@@ -139,9 +146,30 @@ def test_core_trains_as_a_layer(core):
 )
 def test_wrong_names(file, tmp_path, options, said):
     with pytest.raises(errors.UsageError) as raised:
-        migrate.migrate_model(file, tmp_path / "out", MigrateOptions(read=ReadOptions(**options)))
+        readers.read_model(file, ReadOptions(**options), str(tmp_path))
     assert said in str(raised.value)
+
+
+def test_wrong_name_writes_nothing(file, tmp_path):
+    with pytest.raises(errors.UsageError, match="its layers: hidden"):
+        migrate.migrate_model(file, tmp_path / "out", MigrateOptions(read=ReadOptions(pieces=("hiden:normal",))))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_commands_of_the_readme(file, tmp_path):
+    """As they stand there, over the model that this module builds."""
+    readme = (pathlib.Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"`(migrate-model --source=models/pretrainer.h5 [^`]+)`", readme)
+    assert len(commands) == 3
+    (tmp_path / "models").mkdir()
+    shutil.copy(file, tmp_path / "models" / "pretrainer.h5")
+    for command in commands:
+        arguments = shlex.split(command)[1:]
+        done = subprocess.run(
+            [sys.executable, "-m", "migrate.cli.model", *arguments], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0 and "PASS" in done.stdout, done.stdout + done.stderr
 
 
 def parse_rows(texts):
