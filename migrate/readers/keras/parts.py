@@ -13,7 +13,6 @@ from typing import Any
 from migrate import errors
 from migrate.graph import index as graph_index
 from migrate.options import ReadOptions
-from migrate.readers import signature_map
 from migrate.readers.keras import models, topology
 from migrate.readers.keras.loading import LoadedKeras
 
@@ -39,7 +38,7 @@ class Part:
 
 
 def find_parts(loaded: LoadedKeras, options: ReadOptions) -> dict[str, Part]:
-    """Every signature by its key, the one that the root applies first.
+    """Every signature but those for explainers by its key, the one that the root applies first.
 
     Raises:
       UsageError: an option names no layer, or layers of which the one does not lead to the other.
@@ -57,16 +56,7 @@ def find_parts(loaded: LoadedKeras, options: ReadOptions) -> dict[str, Part]:
         if key in parts:
             raise errors.UsageError(f"two parts would be {key!r}", where=_PIECE, hint="name one: NAME=INPUT:OUTPUT")
         parts[key] = part
-    if options.xai:
-        from migrate.readers.keras import explaining
-
-        parts |= explaining.find_explanation(loaded, parts[SIGNATURE], options)
     return parts
-
-
-def list_keys(parts: Iterable[str], options: ReadOptions) -> dict[str, str]:
-    """Key after `--signature_map` -> key in `find_parts`: the original is asked by the migrated model's keys."""
-    return {new: old for old in parts for new in signature_map.find_new_keys(old, options.signature_map)}
 
 
 def of_model(model: Any, input_names: Sequence[str], output_names: Sequence[str]) -> Part:

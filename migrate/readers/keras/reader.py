@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from migrate.model import Finding, LegacyModel, Severity, Source
 from migrate.options import ReadOptions
-from migrate.readers.keras import loading, models, parts, tracing
+from migrate.readers.keras import loading, models, parts, signatures, tracing
 
 
 def read_keras(source: Source, options: ReadOptions, scratch: str) -> LegacyModel:
@@ -18,7 +18,7 @@ def read_keras(source: Source, options: ReadOptions, scratch: str) -> LegacyMode
     loaded = loading.load_keras(source.path, options)
     findings = (*loaded.findings, *_find_input_losses(loaded))
     losses = models.trace_losses(loaded.model)  # before anything else calls the model
-    traced = tracing.trace_model(loaded, parts.find_parts(loaded, options), losses, scratch)
+    traced = tracing.trace_model(loaded, signatures.find_signatures(loaded, options), losses, scratch)
     return LegacyModel(
         source=source,
         variants=traced.variants,

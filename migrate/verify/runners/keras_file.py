@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from migrate.model import Encoding, Signature, SignatureTensor
 from migrate.options import ReadOptions
-from migrate.readers.keras import loading, models, parts
+from migrate.readers.keras import loading, models, parts, signatures
 from migrate.verify.runners.calling import to_tensor
 from migrate.verify.runners.servable import TRAINING_TAGS, Servable
 from migrate.verify.signature_defs import describe_signature
@@ -40,8 +40,8 @@ class LoadedKerasFile(Servable):
         # Before the model is called: a call adds losses of its inputs.
         self._losses = models.trace_losses(self.model)
         self._each_loss = models.split_losses(self._losses)
-        own = parts.find_parts(found, options)
-        keys = parts.list_keys(own, options)
+        own = signatures.find_signatures(found, options)
+        keys = signatures.list_keys(own, options)
         self.parts = {new: own[old] for new, old in keys.items()}
         self._main = next(iter(self.parts))
         self.variables, self.trainable = found.variables, found.trainable
