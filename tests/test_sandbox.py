@@ -94,3 +94,43 @@ def _may(call, *arguments):
     code = f"import sys; from migrate.isolation import sandbox; sys.exit(not sandbox.{call})"
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, check=False, cwd=HERE.parent).returncode == 0
+
+
+_AS_NOBODY = """
+import ctypes, encodings.ascii, encodings.idna, os, socket, sys
+from migrate.isolation import sandbox
+listener = socket.create_server(("127.0.0.1", 0))
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE: as after an exec, /proc/self is one's own
+if sys.argv[2] == "refused":
+    sandbox._unshare = lambda flags: False
+dropped = sandbox.drop_network()
+guarded = sandbox.protect_paths([sys.argv[1]])
+def attempt(action):
+    try:
+        action()
+        return True
+    except OSError:
+        return False
+connects = attempt(lambda: socket.create_connection(listener.getsockname(), 2))
+writes = attempt(lambda: open(os.path.join(sys.argv[1], "new"), "w"))
+print(os.geteuid(), dropped, guarded, connects, writes)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("system", ["permits", "refused"])
+def test_somebody_who_is_not_root(tmp_path, system):
+    """Where the system lets users have namespaces, they lose network and write access; where not, nothing fails."""
+    tmp_path.chmod(0o777)
+    for folder in tmp_path.parents:  # pytest's are root's own
+        if os.stat(folder).st_mode & 0o011 == 0:
+            folder.chmod(0o711)
+    command = [sys.executable, "-c", _AS_NOBODY, str(tmp_path), system]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE.parent)
+    assert done.returncode == 0, done.stderr
+    user, dropped, guarded, connects, writes = done.stdout.split()
+    assert user == "65534"
+    assert (connects == "True") == (dropped == "False") and (writes == "True") == (guarded == "False"), done.stdout
+    if system == "refused":
+        assert dropped == guarded == "False"

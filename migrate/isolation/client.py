@@ -8,6 +8,7 @@ import contextvars
 import dataclasses
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -37,6 +38,11 @@ _GRACE_SECONDS = 30.0
 # A job is begun again where the server or its watcher, and not the job itself, has ended.
 _TRIES = 3
 _log_file: contextvars.ContextVar[str] = contextvars.ContextVar("log_file", default="")
+
+
+# What absl prints behind and before what it has to say (absl/log, absl/debugging/symbolize).
+_FRAME = re.compile(r"\s*(@ +0x|\*\*\* )")
+_STAMP = re.compile(r"[IWEF]\d{4} \S+ +\d+ |\d{4}-\d\d-\d\d \S+: ")
 
 
 class JobError(errors.MigrateError):
@@ -319,14 +325,19 @@ def _make_error(reply: protocol.Reply, log: str, where: str, call: protocol.Call
             hint="raise --timeout",
         )  # fmt: skip
     if reply.error is None:
-        last = (log.strip().splitlines()[-1:] or [""])[0]
-        return JobError(_describe_death(reply, last, call), state=protocol.DIED, log=log, where=where)
+        return JobError(_describe_death(reply, _find_last_words(log), call), state=protocol.DIED, log=log, where=where)
     raised = reply.error
     kind = getattr(errors, raised.type, None)
     if kind is not None:
         error: errors.MigrateError = kind(raised.message, where=raised.where or where, hint=raised.hint)
         return error
     return JobError(f"{raised.type}: {raised.message}", state=protocol.RAISED, log=raised.traceback or log, where=where)
+
+
+def _find_last_words(log: str) -> str:
+    """The last line that says something: no frame of a stack; without time and process, which differ each time."""
+    lines = (line for line in reversed(log.splitlines()) if line.strip() and not _FRAME.match(line))
+    return _STAMP.sub("", next(lines, "")).strip()
 
 
 def _describe_death(reply: protocol.Reply, last: str, call: protocol.Call) -> str:
