@@ -27,6 +27,7 @@ from compat.hub.module import Module, eval_function_for_module, load_module_spec
 from compat.hub.module_spec import ModuleSpec
 from compat.hub.module_v2 import load, resolve
 from compat.hub.saved_model_module import create_module_spec_from_saved_model
+from compat.hub.source_models import create_module_spec_from_source as create_module_spec_from_source
 from compat.hub.version import __version__ as __version__
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from compat.hub import (
     readable,
     registry,
     resolver,
+    source_models,
     uncompressed_module_resolver,
 )
 
@@ -17,6 +18,7 @@ def _run() -> None:
     """Registers them; what is registered last is asked first."""
     for implementation in (
         resolver.PathResolver(),
+        readable.CheckpointResolver(),
         readable.ArchiveResolver(),
         uncompressed_module_resolver.HttpUncompressedFileResolver(),
         compressed_module_resolver.GcsCompressedFileResolver(),
@@ -24,5 +26,6 @@ def _run() -> None:
     ):
         registry.resolver.add_implementation(implementation)
     registry.loader.add_implementation(native_module.Loader())
+    registry.loader.add_implementation(source_models.SourceLoader())
     registry.loader.add_implementation(readable.SavedModelLoader())
     registry.loader.add_implementation(migrated.Loader())

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from compat.hub import migrated, native_spec, resolver, saved_model_module
 from migrate import errors, sources
+from migrate.model import READABLE
 from migrate.sources import archives
 
 _FILES = (tf.saved_model.SAVED_MODEL_FILENAME_PB, tf.saved_model.SAVED_MODEL_FILENAME_PBTXT)
@@ -56,6 +57,16 @@ class ArchiveResolver(resolver.Resolver):
             found = sources.acquire_source(handle, folder)
         except errors.MigrateError as error:
             raise OSError(str(error)) from error
-        if not os.path.isdir(found.path):
-            raise OSError(f"{handle} holds no module: {found.format.value}. Migrate it, and load what comes of it.")
+        if not (os.path.isdir(found.path) or found.format in READABLE):
+            raise OSError(f"{handle} holds no module: {found.format.value}.")
         return found.path
+
+
+class CheckpointResolver(resolver.Resolver):
+    """The prefix of a checkpoint, under which there is no file of that very name -> its index."""
+
+    def is_supported(self, handle: str) -> bool:
+        return "://" not in handle and not os.path.exists(handle) and os.path.isfile(f"{handle}.index")
+
+    def __call__(self, handle: str) -> str:
+        return f"{handle}.index"

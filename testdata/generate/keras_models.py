@@ -228,10 +228,8 @@ def _as_dense(gradient):
     return tf.convert_to_tensor(gradient)
 
 
-def write(keras, name, build, dest, saved_model=False):
-    backend = keras.backend
-    backend.clear_session()
-    model, cases = build(keras)
+def fill(model):
+    """Fixed weights, for each another."""
     position = 0
     for layer in getattr(model, "flattened_layers", model.layers):
         values = []
@@ -241,6 +239,13 @@ def write(keras, name, build, dest, saved_model=False):
             values.append(np.abs(drawn) + 0.1 if hasattr(layer, "layers") else drawn)
             position += 1
         layer.set_weights(values)
+
+
+def write(keras, name, build, dest, saved_model=False):
+    backend = keras.backend
+    backend.clear_session()
+    model, cases = build(keras)
+    fill(model)
     if not saved_model:
         model.compile("sgd", "mse")
     slug = "%s_%s_%s" % (keras.name, keras.version.replace(".", "").replace("-tf", ""), name)

@@ -7,7 +7,9 @@ import tensorflow as tf
 import tensorflow_hub as hub
 from tensorflow.python.ops import gen_lookup_ops
 
+import checkpoints
 import estimators
+import frozen_graphs
 import hub_dense
 import hub_modules
 import hub_text
@@ -60,6 +62,15 @@ def _write_first_tables(path):
         saved_models.PREDICT)}, legacy_init_op=init)
 
 
+def _recurrent():
+    """An LSTM over words in a v1 loop; reference variables, which is what TF 1.8 can freeze."""
+    ids = tf.placeholder(tf.int32, [None, None], name="ids")
+    lengths = tf.placeholder(tf.int32, [None], name="lengths")
+    embedded = tf.nn.embedding_lookup(tf.get_variable("embedding", [9, 3]), ids)
+    _, state = tf.nn.dynamic_rnn(tf.nn.rnn_cell.LSTMCell(4), embedded, sequence_length=lengths, dtype=tf.float32)
+    tf.layers.dense(state.h, 2, name="score")
+
+
 _IDS = [{"ids": np.array([[0, 4], [2, 2]])}, {"ids": np.array([[1, 3, 0]])}]
 _WORDS = [{"word": np.array([b"beta", b"omega"], object)}, {"word": np.array([b"gamma", b"alpha", b""], object)}]
 
@@ -88,6 +99,23 @@ RECIPES = [
                    ["TF 1.8", "HashTable of the first version", "InitializeTable", "InitializeTableFromTextFile",
                     "LookupTableFind", "table without shared_name", "legacy_init_op"],
                    {"serving_default": _WORDS}, SERVE),
+    program.Recipe("tf18_frozen_classifier", "frozen_graph",
+                   frozen_graphs.freeze(["probabilities"], keep=False)(frozen_graphs.classifier),
+                   ["TF 1.8", "frozen graph", "batch norm", "reference variables"], tags=SERVE,
+                   cases=frozen_graphs.IMAGES, stated=frozen_graphs.IMAGES_STATED),
+    program.Recipe("tf18_frozen_recurrent", "frozen_graph",
+                   frozen_graphs.freeze(["score/BiasAdd"], as_text=True, keep=False)(_recurrent),
+                   ["TF 1.8", "frozen graph", "text form", "v1 loop"], tags=SERVE, cases=frozen_graphs.SEQUENCES,
+                   stated=frozen_graphs.SEQUENCES_STATED),
+    program.Recipe("tf18_checkpoint", "checkpoint", checkpoints.save(
+                       steps=(7, 40), record=checkpoints.ROWS_STATED, sharded=True)(checkpoints.regression),
+                   ["TF 1.8", "training checkpoint", "two steps", "shards on two devices", "momentum slots"],
+                   tags=SERVE, cases=checkpoints.ROWS, stated=checkpoints.ROWS_STATED,
+                   left_behind=checkpoints.LEFT_ROWS),
+    program.Recipe("tf18_checkpoint_v1", "checkpoint", checkpoints.save(
+                       tf.train.SaverDef.V1, record=checkpoints.ROWS_STATED)(checkpoints.regression),
+                   ["TF 1.8", "training checkpoint", "format V1"], tags=SERVE, cases=checkpoints.ROWS,
+                   stated=checkpoints.ROWS_STATED, left_behind=checkpoints.LEFT_ROWS),
 ]
 
 if __name__ == "__main__":
