@@ -127,8 +127,11 @@ def loaded(truth, migrated):
 
 
 def is_split(truth):
-    """Keras 1 kept the gates of recurrent layers in variables of their own."""
-    return any(name.endswith(("_W_i", "_W_z")) for name in truth.origin["variables"])
+    """Keras 1 kept the gates of recurrent layers in variables of their own. A TF checkpoint gives no names: those of
+    recurrent layers are today's, `last/gru_cell/kernel`."""
+    return truth.slug == "tfkeras_224_nested_saved" or any(
+        name.endswith(("_W_i", "_W_z")) for name in truth.origin["variables"]
+    )
 
 
 def is_reordered(truth):
