@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -170,9 +171,15 @@ def test_losses(truth, loaded):
     check_behaviour.check_losses(truth, loaded)
 
 
+# The moving averages that these recorded after a training call are not those of tf_keras, which rebuilds the models.
+_OTHER_AVERAGES = re.compile(r"keras_(208_conv(_first)?|(216|224)_(conv|dense|nested))")
+
+
 def test_updates(truth, loaded):
     """Moving averages after one training call; an inference call changes nothing."""
     check_behaviour.check_inference_keeps_state(truth, loaded)
+    if _OTHER_AVERAGES.fullmatch(truth.slug):
+        pytest.xfail("Keras 2.0 to 2.2 averaged in another way than tf_keras")
     with loaded.restored():
         if truth.updates:
             call = truth.calls[0]
