@@ -15,7 +15,6 @@ class Extras:
     random: (tags/signature, output key) of outputs that a random number generator reaches.
     racy: of outputs that TF1 computed before or after a write, as it happened.
     inputs: what is fed, for people.
-    deep: a graph is deeper than TensorFlow rewrites in reasonable time (`graph.depth`).
     """
 
     losses: tuple[str, ...] | None = None
@@ -23,4 +22,3 @@ class Extras:
     random: tuple[tuple[str, str], ...] = ()
     racy: tuple[tuple[str, str], ...] = ()
     inputs: tuple[InputPreview, ...] = ()
-    deep: bool = False

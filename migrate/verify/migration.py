@@ -49,7 +49,6 @@ def verify_migration(
         loss_tags=extras.losses or (),
         update_call=extras.update_call,
         read=options.reading,
-        deep=extras.deep,
     )
     pair = Pair(
         baseline=Side(kind=ORIGINALS[source.format], request=common, label=f"baseline {source.path}"),

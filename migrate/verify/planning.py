@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from migrate import errors
-from migrate.graph import depth, races, randomness
+from migrate.graph import races, randomness
 from migrate.inputs.calls import Call
 from migrate.inputs.cases import Case
 from migrate.inputs.preview import preview_calls
@@ -100,7 +100,6 @@ def plan_extras(rebuilt: Rebuilt, calls: Sequence[Call]) -> Extras:
         random=tuple(find_random_outputs(rebuilt)),
         racy=tuple(find_racy_outputs(rebuilt)),
         inputs=preview_calls(calls),
-        deep=any(depth.is_deep(mode.variant.graph_def) for piece in rebuilt.pieces for mode in piece.plan.modes),
     )
 
 

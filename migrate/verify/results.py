@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -46,6 +47,8 @@ class Results:
       pieces: what each signature uses (an original), or each piece says of itself (a migrated model).
       folder: where a runner saves them; outputs go there at once, and `Kept` stands for them.
       loaded_from: the folder that they came from, "" where they did not.
+      model: the side's folder, "" where it has none: an output that is the path of a file in it (the vocabulary that a
+        BERT module tells) stands for what the file holds.
     """
 
     outputs: dict[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
@@ -72,6 +75,7 @@ class Results:
     pieces: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     folder: str = ""
     loaded_from: str = ""
+    model: str = ""
     _spool: spool.Spool | None = None
 
     def begin_call(self, route: str, call: str) -> None:
@@ -84,7 +88,7 @@ class Results:
     def record_outputs(self, route: str, call: str, outputs: Mapping[str, Any]) -> None:
         """What a call answered. With a folder, the values do not stay in memory, and equal ones are written once."""
         kept = self._open_spool(self.folder).keep if self.folder else _pass
-        self.outputs[route, call] = {key: kept(value) for key, value in outputs.items()}
+        self.outputs[route, call] = {key: kept(self._read_paths(value)) for key, value in outputs.items()}
 
     def record_shared(self, route: str, call: str, outputs: Mapping[str, Any]) -> None:
         """As `record_outputs`, of a random call in which both sides draw the same numbers."""
@@ -94,7 +98,17 @@ class Results:
     def record_reweighed(self, route: str, call: str, outputs: Mapping[str, Any]) -> None:
         """As `record_outputs`, with other weights."""
         kept = self._open_spool(self.folder).keep if self.folder else _pass
-        self.reweighed[route, call] = {key: kept(value) for key, value in outputs.items()}
+        self.reweighed[route, call] = {key: kept(self._read_paths(value)) for key, value in outputs.items()}
+
+    def _read_paths(self, value: Any) -> Any:
+        """Strings, with what a file of the model holds in place of its path: the two sides lie in different folders."""
+        if not self.model or not isinstance(value, np.ndarray) or value.dtype != object:
+            return value
+        folder = os.path.join(os.path.realpath(self.model), "").encode("utf-8", "surrogateescape")
+        told = [_tell_file(element, folder) for element in value.flat]
+        result = np.empty(value.size, dtype=object)
+        result[:] = told
+        return result.reshape(value.shape)
 
     def _open_spool(self, folder: str) -> spool.Spool:
         if self._spool is None:
@@ -246,6 +260,16 @@ def find_under_way(folder: str) -> str:
 
 
 _NOISE = ("Graph execution error", "Detected at node", "<stack traces", "[[", "File ", "Node:", "2 root error")
+
+
+def _tell_file(value: Any, folder: bytes) -> Any:
+    """What the file holds that `value` is the path of, if it lies in `folder`; else `value`."""
+    if not isinstance(value, bytes) or not os.path.isabs(value) or b"\0" in value:
+        return value
+    if not os.path.realpath(value).startswith(folder) or not os.path.isfile(value):
+        return value
+    with open(value, "rb") as file:
+        return b"a file with sha256 " + hashlib.file_digest(file, "sha256").hexdigest().encode()
 
 
 def first_line(error: BaseException) -> str:

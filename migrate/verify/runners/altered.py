@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from migrate.verify.runners.process import keep_as_written
+
 
 def write_altered(saved_model: Any, path: str, folder: str) -> None:
     """Writes a changed SavedModel proto into a new folder that shares the files of the model it was read from.
@@ -14,6 +16,8 @@ def write_altered(saved_model: Any, path: str, folder: str) -> None:
       path: of the model; its variables and assets are linked to, not copied.
       folder: to make.
     """
+    for meta_graph in saved_model.meta_graphs:
+        keep_as_written(meta_graph.graph_def)
     os.makedirs(folder)
     with open(os.path.join(folder, "saved_model.pb"), "wb") as file:
         file.write(saved_model.SerializeToString())

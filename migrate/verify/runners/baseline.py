@@ -7,16 +7,17 @@ TensorFlow cannot run are the exception: `graph.removed_ops` replaces them, and 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import variable_pb2
-from tensorflow.core.protobuf import meta_graph_pb2, rewriter_config_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
 
 from migrate.arrays import RaggedValue, SparseValue
-from migrate.graph import depth, loadable, races, removed_ops, stand_ins
+from migrate.graph import loadable, races, removed_ops, stand_ins
 from migrate.graph.index import GraphIndex, is_registered
 from migrate.inputs import calls as call_files
 from migrate.model import Encoding, GraphVariant, LegacyModel, Signature, SignatureTensor
@@ -25,6 +26,7 @@ from migrate.verify import results as result_files
 from migrate.verify.draws import draw_outputs
 from migrate.verify.runners import belongings
 from migrate.verify.runners.gradients import session_gradients
+from migrate.verify.runners.process import make_config, prepare_process
 from migrate.verify.runners.request import RunRequest
 from migrate.verify.runners.session_state import SessionState
 from migrate.verify.signature_defs import describe_variants
@@ -38,14 +40,13 @@ _REWEIGHED_SECONDS = 20.0
 
 def run(wish: RunRequest) -> None:
     """Job."""
-    for path in wish.op_library:
-        tf.load_op_library(path)
+    prepare_process(wish.op_library)
     tf.compat.v1.disable_eager_execution()
     # TF1's own gradients of its loops and TensorArrays exist only while it builds loops as TF1 did (TF 2.21).
     tf.compat.v1.disable_control_flow_v2()
     model = read_model(wish.path, wish.read.of_original)
     planned = call_files.load_calls(wish.calls, wish.skip)
-    found = result_files.Results(interface=describe_variants(model.variants), folder=wish.results)
+    found = result_files.Results(interface=describe_variants(model.variants), folder=wish.results, model=wish.path)
     belongings.read_original(model, found)
     for variant in model.variants:
         wanted = [call for call in planned if call.tags == variant.tags]
@@ -84,10 +85,9 @@ class LoadedVariant:
         self.variant = variant
         with self.graph.as_default():
             # Placing only what runs: a kernel that is gone matters to the signatures that need it alone.
-            config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
+            config = make_config()
+            config.allow_soft_placement = True
             config.graph_options.place_pruned_graph = True
-            if depth.is_deep(variant.graph_def):
-                config.graph_options.rewrite_options.arithmetic_optimization = rewriter_config_pb2.RewriterConfig.OFF
             self.session = tf.compat.v1.Session(graph=self.graph, config=config)
             meta_graph = _runnable_part(model, variant, signatures)
             if change is not None:
@@ -130,6 +130,9 @@ class LoadedVariant:
         """feed_dict by tensor name; a feed that the pruned graph has no use for is left out."""
         present = {operation.name for operation in self.graph.get_operations()}
         feeds: dict[str, Any] = {name: value for name, value in self.variant.phase if name.split(":")[0] in present}
+        # As hub.Module had it: the graph itself holds "SAVEDMODEL-ASSET", and the loader's init ops alone are told.
+        assets = {asset.tensor: os.fsencode(asset.path) for asset in self.variant.assets}
+        feeds |= {name: path for name, path in assets.items() if name.split(":")[0] in present}
         for key, value in values.items():
             for name, part in zip(inputs[key].tensor_names, split_value(value), strict=True):
                 if name.split(":")[0] in present:

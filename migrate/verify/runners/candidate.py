@@ -7,8 +7,6 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import tensorflow as tf
-
 from migrate.graph import stand_ins
 from migrate.inputs import calls as call_files
 from migrate.verdict import (
@@ -36,6 +34,7 @@ from migrate.verify.runners.calling import (
 )
 from migrate.verify.runners.gradients import tape_gradients
 from migrate.verify.runners.migrated_state import LoadedModel, release_memory
+from migrate.verify.runners.process import prepare_process
 from migrate.verify.runners.request import RunRequest
 from migrate.verify.signature_defs import describe_migrated
 from migrate.verify.weights import draw_all
@@ -47,15 +46,12 @@ _REPEATS = 3
 
 def run(wish: RunRequest) -> None:
     """Job."""
-    for path in wish.op_library:
-        tf.load_op_library(path)
-    if wish.deep:
-        tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
+    prepare_process(wish.op_library)
     record = provenance.read_record(wish.path)
     if record is None:
         raise ValueError("the model has no migration record")
     planned = call_files.load_calls(wish.calls, wish.skip)
-    found = result_files.Results(interface=describe_migrated(wish.path, record), folder=wish.results)
+    found = result_files.Results(interface=describe_migrated(wish.path, record), folder=wish.results, model=wish.path)
     loaded = LoadedModel(wish.path)
     if wish.draw_calls and not loaded.has_state:
         # Where no call moves anything, those that are drawn need no others before them.

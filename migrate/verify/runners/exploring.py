@@ -22,6 +22,7 @@ from migrate.readers import protos, read_model
 from migrate.verdict import EMPTY_BATCH, INPUTS, Coverage
 from migrate.verify.runners.altered import write_altered
 from migrate.verify.runners.baseline import LoadedVariant, split_value
+from migrate.verify.runners.process import prepare_process
 from migrate.verify.runners.request import Explored, ExploreRequest
 from migrate.verify.runners.session_state import SessionState
 from migrate.verify.runners.side import MIGRATED, SESSION
@@ -34,8 +35,7 @@ Place = tuple[tuple[str, ...], str]
 
 def explore(wish: ExploreRequest) -> Explored:
     """Job: adds the calls that reach something new to the folders of calls."""
-    for path in wish.op_library:
-        tf.load_op_library(path)
+    prepare_process(wish.op_library)
     tf.compat.v1.disable_eager_execution()
     planned = call_files.load_calls(wish.calls)
     with contextlib.ExitStack() as stack:

@@ -19,6 +19,7 @@ from migrate.inputs.calls import Call
 from migrate.verify import courses
 from migrate.verify.courses import Course
 from migrate.verify.results import first_line
+from migrate.verify.runners.process import prepare_process
 from migrate.verify.runners.request import FitRequest
 
 OBJECTIVE = "objective"
@@ -133,5 +134,4 @@ def _fit(trainee: Trainee, label: str, batches: Sequence[Call], steps: int, name
 
 
 def load_libraries(wish: FitRequest) -> None:
-    for path in wish.op_library:
-        tf.load_op_library(path)
+    prepare_process(wish.op_library)

@@ -23,10 +23,10 @@ from migrate.verify.runners.fitting import (
     UntrainableError,
     describe_refusal,
     fit_label,
-    load_libraries,
     make_objective,
     refuse,
 )
+from migrate.verify.runners.process import prepare_process
 from migrate.verify.runners.request import FitRequest
 
 _LOSSES, _UPDATES = "regularization_losses", "update_ops"
@@ -34,7 +34,7 @@ _LOSSES, _UPDATES = "regularization_losses", "update_ops"
 
 def run(wish: FitRequest) -> None:
     """Job: answers a FitRequest."""
-    load_libraries(wish)
+    prepare_process(wish.op_library)
     tf.compat.v1.disable_eager_execution()
     # Its gradient of a loop is one of functions, which a loop of TF1 has not.
     tf.compat.v1.disable_control_flow_v2()

@@ -22,11 +22,11 @@ from migrate.verify.runners.fitting import (
     UntrainableError,
     describe_refusal,
     fit_label,
-    load_libraries,
     make_objective,
     refuse,
 )
 from migrate.verify.runners.keras_file import LoadedKerasFile
+from migrate.verify.runners.process import prepare_process
 from migrate.verify.runners.request import FitRequest
 from migrate.verify.runners.servable import TRAINING_TAGS, LoadedSavedModel, Servable
 from migrate.write import provenance
@@ -102,7 +102,7 @@ class TapeTrainee(Trainee):
 
 def run_migrated(wish: FitRequest) -> None:
     """Job: answers a FitRequest with a migrated model."""
-    load_libraries(wish)
+    prepare_process(wish.op_library)
     record = provenance.read_record(wish.path)
     if record is None:
         raise ValueError("the model has no migration record")
@@ -145,7 +145,7 @@ def run_keras_file(wish: FitRequest) -> None:
 
 
 def _run_servable(wish: FitRequest, load: type[LoadedSavedModel | LoadedKerasFile]) -> None:
-    load_libraries(wish)
+    prepare_process(wish.op_library)
 
     def make(label: str, _: Call) -> Trainee:
         path, generators = _share(wish, label) if load is LoadedSavedModel else (wish.path, {})

@@ -20,6 +20,7 @@ from migrate.options import RebuildOptions
 from migrate.readers import read_model
 from migrate.rebuild.module import rebuild_model
 from migrate.verify.runners.calling import call_piece, find_piece, to_tensor
+from migrate.verify.runners.process import prepare_process
 from migrate.verify.runners.request import FunctionsRequest, Subject
 from migrate.verify.runners.servable import TRAINING_TAGS, LoadedSavedModel
 from migrate.verify.runners.side import MIGRATED, SESSION
@@ -37,8 +38,7 @@ def run(wish: FunctionsRequest) -> None:
       ValueError: an input is no dense tensor, or the model has no such call.
     """
     subject = wish.subject
-    for path in subject.op_library:
-        tf.load_op_library(path)
+    prepare_process(subject.op_library)
     call = next(call for call in call_files.load_calls(subject.calls) if call.id == subject.call)
     if any(not isinstance(value, np.ndarray) for value in call.inputs.values()):
         raise ValueError("inputs that are sparse or ragged cannot be handed to its inside")

@@ -23,6 +23,7 @@ from migrate.readers import protos
 from migrate.verify.runners.baseline import split_value
 from migrate.verify.runners.gradients import make_weights
 from migrate.verify.runners.intermediates import LISTING, VALUES
+from migrate.verify.runners.process import prepare_process
 from migrate.verify.runners.request import InsideRequest
 from migrate.verify.signature_defs import read_variants
 
@@ -36,8 +37,7 @@ def run(request: InsideRequest) -> None:
     Writes the gradients by node name, and a listing from the output on backwards: [{"node", "op", "inputs"}].
     """
     subject, names = request.subject, request.subject.names
-    for path in subject.op_library:
-        tf.load_op_library(path)
+    prepare_process(subject.op_library)
     tf.compat.v1.disable_eager_execution()
     call = next(call for call in call_files.load_calls(subject.calls) if call.id == subject.call)
     meta_graph = protos.parse_saved_model(subject.path).meta_graphs[0]

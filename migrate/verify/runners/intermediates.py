@@ -25,6 +25,7 @@ from migrate.options import ReadOptions
 from migrate.readers import protos, read_model
 from migrate.verify.runners.altered import write_altered
 from migrate.verify.runners.baseline import LoadedVariant, as_array, split_value
+from migrate.verify.runners.process import prepare_process
 from migrate.verify.runners.request import InsideRequest
 from migrate.verify.runners.side import MIGRATED, SESSION
 from migrate.verify.signature_defs import read_variants
@@ -44,8 +45,7 @@ def run(request: InsideRequest) -> None:
     "needed": output key -> the nodes it needs (a TF1 session only).
     """
     subject, names = request.subject, request.subject.names
-    for path in subject.op_library:
-        tf.load_op_library(path)
+    prepare_process(subject.op_library)
     tf.compat.v1.disable_eager_execution()
     call = next(call for call in call_files.load_calls(subject.calls) if call.id == subject.call)
     if names.signature:

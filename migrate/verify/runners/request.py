@@ -45,7 +45,6 @@ class RunRequest:
       draw_calls: ids of calls with random outputs, made `draws` times, for at most `draw_seconds` each.
       names: of a Keras file.
       read: what the reader of a SESSION side is told.
-      deep: TensorFlow shall not rewrite arithmetic: the graph is too deep for it (`graph.depth`).
       share: make random calls once more with random ops that the other side can draw alike (`graph.stand_ins`).
       generators: of the other side: call id -> name of a generator -> its op; which random calls are made so.
       reweigh_calls: ids of calls to make once more with other weights (`verify.weights`).
@@ -70,7 +69,6 @@ class RunRequest:
     draw_seconds: float = 20.0
     names: Names = dataclasses.field(default_factory=Names)
     read: ReadOptions = dataclasses.field(default_factory=ReadOptions)
-    deep: bool = False
     share: bool = False
     generators: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     reweigh_calls: tuple[str, ...] = ()

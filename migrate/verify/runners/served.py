@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from migrate.inputs import calls as call_files
-from migrate.model import Signature
+from migrate.model import GraphVariant, Signature
+from migrate.readers import protos
 from migrate.verdict import EMPTY_BATCH, SESSION
 from migrate.verify import results as result_files
+from migrate.verify.runners.altered import write_altered
 from migrate.verify.runners.baseline import join_parts, split_value
 from migrate.verify.runners.calling import find_piece
 from migrate.verify.signature_defs import read_variants
@@ -34,6 +37,22 @@ def run_session(
     if not chosen:
         return
     variant = next(iter(read_variants(path)))
+    with tempfile.TemporaryDirectory() as scratch:
+        # Its functions too shall compute what is written; otherwise it is the model as it is.
+        written = os.path.join(scratch, "model")
+        write_altered(protos.parse_saved_model(path), path, written)
+        _run_able(written, variant, able, chosen, found, has_state=has_state)
+
+
+def _run_able(
+    path: str,
+    variant: GraphVariant,
+    able: list[tuple[call_files.Call, Any]],
+    chosen: Collection[str],
+    found: result_files.Results,
+    *,
+    has_state: bool,
+) -> None:
     with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
         try:
             meta_graph = tf.compat.v1.saved_model.load(session, list(variant.tags), path)

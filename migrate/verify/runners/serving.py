@@ -6,8 +6,6 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import tensorflow as tf
-
 from migrate.inputs import calls as call_files
 from migrate.verdict import PLAIN
 from migrate.verify import results as result_files
@@ -15,6 +13,7 @@ from migrate.verify.draws import draw_outputs
 from migrate.verify.runners.calling import to_value
 from migrate.verify.runners.gradients import tape_gradients
 from migrate.verify.runners.keras_file import LoadedKerasFile
+from migrate.verify.runners.process import prepare_process
 from migrate.verify.runners.request import DescribeRequest, Description, Names, RunRequest
 from migrate.verify.runners.servable import TRAINING_TAGS, LoadedSavedModel, Servable
 from migrate.verify.signature_defs import describe_signature, read_variants
@@ -28,7 +27,7 @@ def run(wish: RunRequest) -> None:
     """Job: a TF2 SavedModel."""
     variants = read_variants(wish.path)
     interface = [describe_signature(v.tags, signature) for v in variants for signature in v.signatures.values()]
-    _run(wish, LoadedSavedModel, result_files.Results(interface=interface))
+    _run(wish, LoadedSavedModel, result_files.Results(interface=interface, model=wish.path))
 
 
 def run_keras_file(wish: RunRequest) -> None:
@@ -50,8 +49,7 @@ def describe(request: DescribeRequest) -> Description:
     Raises:
       CorruptModelError, UnknownFormatError: Keras cannot load the file.
     """
-    for path in request.op_library:
-        tf.load_op_library(path)
+    prepare_process(request.op_library)
     if request.is_keras_file:
         model = LoadedKerasFile(request.path, request.read)
         model.export(request.exported)
@@ -63,8 +61,7 @@ def describe(request: DescribeRequest) -> Description:
 
 
 def _run(wish: RunRequest, load: Callable[[str], Servable], found: result_files.Results) -> None:
-    for path in wish.op_library:
-        tf.load_op_library(path)
+    prepare_process(wish.op_library)
     found.folder = wish.results
     planned = call_files.load_calls(wish.calls, wish.skip)
     try:

@@ -14,6 +14,7 @@ from migrate.readers import read_model
 from migrate.verify.runners.baseline import LoadedVariant
 from migrate.verify.runners.calling import call_piece, call_signature, find_piece, has_signature, to_tensor
 from migrate.verify.runners.keras_file import LoadedKerasFile
+from migrate.verify.runners.process import prepare_process
 from migrate.verify.runners.request import Subject, Timing, TimingRequest
 from migrate.verify.runners.servable import TRAINING_TAGS
 from migrate.verify.runners.side import KERAS, MIGRATED, SESSION
@@ -23,8 +24,7 @@ from migrate.write import provenance
 def run(request: TimingRequest) -> Timing:
     """Job. Feeding and fetching count, loading and tracing do not."""
     subject = request.subject
-    for path in subject.op_library:
-        tf.load_op_library(path)
+    prepare_process(subject.op_library)
     call = next(call for call in call_files.load_calls(subject.calls) if call.id == subject.call)
     if subject.kind == KERAS:
         answer = _prepare_keras_file(subject, call)
