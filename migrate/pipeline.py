@@ -61,12 +61,14 @@ class BuildRequest:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """What came of it: findings of all three stages, what to verify beside the planned calls, the source's digest, and
-    Python that calls the model ("" where no inputs could be made up)."""
+    """What came of it: findings of all three stages, what to verify beside the planned calls, the source's digest, as
+    what it was read (a Keras SavedModel perhaps by its graph), and Python that calls the model ("" where no inputs
+    could be made up)."""
 
     findings: tuple[Finding, ...]
     extras: Extras
     digest: str
+    format: Format
     example: str = ""
 
 
@@ -243,6 +245,8 @@ def _check_destination(dest: str, options: MigrateOptions) -> None:
 def _make(found: Source, staged: str, work: str, dest: str, options: MigrateOptions, progress: Progress) -> None:
     """Builds the migrated model, judges it, and writes its page."""
     built = _build(found, staged, work, options, progress)
+    found = dataclasses.replace(found, format=built.format)
+    progress.format = found.format.value
     if options.verify != "none":
         progress.stage = "verify"
         progress.verification = verify_migration(found, staged, work, built.extras, options)
@@ -358,7 +362,7 @@ def build(request: BuildRequest) -> Built:
         planned = planning.plan_calls(rebuilt, seed=request.seed)
         calls.save_calls(folder, planned)
         extras = planning.plan_extras(rebuilt, planned)
-    return Built(findings=findings, extras=extras, digest=digest, example=code)
+    return Built(findings=findings, extras=extras, digest=digest, format=model.source.format, example=code)
 
 
 def _write_example(record: dict[str, Any], planned: Sequence[Call]) -> str:

@@ -27,7 +27,7 @@ READERS: Mapping[Format, str] = {
     Format.KERAS_H5: "migrate.readers.keras.reader:read_keras",
     Format.KERAS_V3: "migrate.readers.keras.reader:read_keras",
     Format.KERAS_WEIGHTS: "migrate.readers.keras.reader:read_keras",
-    Format.KERAS_SAVED_MODEL: "migrate.readers.keras.reader:read_keras",
+    Format.KERAS_SAVED_MODEL: "migrate.readers.keras.reader:read_keras_saved_model",
     Format.FROZEN_GRAPH: "migrate.readers.frozen_graph:read_frozen_graph",
     Format.CHECKPOINT: "migrate.readers.training_checkpoint:read_training_checkpoint",
 }

@@ -78,6 +78,8 @@ def thaw_variant(
                     checkpoint_key=node.name,
                 )
             )
+    if not scratch:
+        raise ValueError("thawing writes a checkpoint, and needs a folder for it")
     prefix = _save(os.path.join(scratch, _CHECKPOINT), values)
     thawed = dataclasses.replace(variant, graph_def=graph_def, variables=(*variant.variables, *specs))
     return thawed, prefix, (_describe(specs, bool(traced)),)

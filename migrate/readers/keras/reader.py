@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from migrate.model import Finding, LegacyModel, Severity, Source
+import dataclasses
+import re
+
+from migrate import errors
+from migrate.model import Finding, Format, LegacyModel, Severity, Source
 from migrate.options import ReadOptions
+from migrate.readers import saved_model
 from migrate.readers.keras import loading, models, parts, signatures, tracing
+
+# Keras' own; that of TensorFlow ("2.2.4-tf") averaged as today's does.
+_OTHER_AVERAGES = re.compile(r"Keras 2\.[0-2]\.\d+")
 
 
 def read_keras(source: Source, options: ReadOptions, scratch: str) -> LegacyModel:
@@ -16,7 +24,7 @@ def read_keras(source: Source, options: ReadOptions, scratch: str) -> LegacyMode
       UsageError: an option names what cannot be imported, or what the model does not have.
     """
     loaded = loading.load_keras(source.path, options)
-    findings = (*loaded.findings, *_find_input_losses(loaded))
+    findings = (*loaded.findings, *_find_input_losses(loaded), *_find_other_averages(loaded))
     losses = models.trace_losses(loaded.model)  # before anything else calls the model
     traced = tracing.trace_model(loaded, signatures.find_signatures(loaded, options), losses, scratch)
     return LegacyModel(
@@ -29,6 +37,31 @@ def read_keras(source: Source, options: ReadOptions, scratch: str) -> LegacyMode
     )
 
 
+def read_keras_saved_model(source: Source, options: ReadOptions, scratch: str) -> LegacyModel:
+    """As `read_keras`; where Keras cannot rebuild the model, its graph, which lies beside the config.
+
+    Raises:
+      CorruptModelError, BlockedError: neither can be read, or the options ask for what only Keras gives.
+      UsageError: as for `read_keras`.
+    """
+    try:
+        return read_keras(source, options, scratch)
+    except (errors.BlockedError, errors.CorruptModelError) as error:
+        if options.custom_objects or options.core or options.preprocessing:
+            raise
+        reason = error
+    graph = dataclasses.replace(source, format=Format.TF1_SAVED_MODEL)
+    model = saved_model.read_saved_model(graph, options, scratch)
+    left = Finding(
+        code="keras-structure-left-behind",
+        severity=Severity.WARNING,
+        where=source.path,
+        message=f"Keras cannot rebuild the model, so its graph is migrated as it is: {reason}",
+        hint="name what Keras lacks with --custom_objects; with it the model trains as it did",
+    )
+    return dataclasses.replace(model, findings=(*model.findings, left))
+
+
 def _find_input_losses(loaded: loading.LoadedKeras) -> tuple[Finding, ...]:
     if not models.has_input_losses(loaded.model):
         return ()
@@ -39,5 +72,25 @@ def _find_input_losses(loaded: loading.LoadedKeras) -> tuple[Finding, ...]:
             where=parts.SIGNATURE,
             message="losses of activations depend on an input, so they cannot be zero-argument functions; left out",
             hint="add them to the training loss by hand",
+        ),
+    )
+
+
+def _find_other_averages(loaded: loading.LoadedKeras) -> tuple[Finding, ...]:
+    """Recorded: 2.1.6 and 2.2.4 corrected a moving average for its start (`zero_debias`), 2.0.8's variances differ by
+    less than a hundredth; outputs, losses and a dense model of 2.0.8 are as recorded."""
+    layers = sorted(
+        layer.name for layer in loaded.model.submodules if type(layer).__name__.startswith("BatchNormalization")
+    )
+    if not layers or not _OTHER_AVERAGES.fullmatch(loaded.producer):
+        return ()
+    return (
+        Finding(
+            code="moving-averages-as-today",
+            severity=Severity.WARNING,
+            where=parts.SIGNATURE,
+            message=f"{loaded.producer} moved the averages of {', '.join(layers)} in another way than today's Keras; "
+            "what the model computes from those it has is the same",
+            hint="nothing to do for inference; in further training the averages move as today's Keras moves them",
         ),
     )

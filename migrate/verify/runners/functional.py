@@ -66,7 +66,7 @@ def _make_spec(value: np.ndarray, name: str) -> tf.TensorSpec:
 
 
 def _rebuild(subject: Subject, folder: str) -> None:
-    model = read_model(subject.path, subject.read)
+    model = read_model(subject.path, subject.read.of_original)
     options = RebuildOptions(partial=True)
     rebuilt = rebuild_model(model, options, "functional")
     written = writer.write_model(rebuilt, folder)

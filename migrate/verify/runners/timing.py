@@ -44,7 +44,7 @@ def run(request: TimingRequest) -> Timing:
 
 def _prepare_session(path: str, read: ReadOptions, call: call_files.Call) -> Callable[[], Any]:
     tf.compat.v1.disable_eager_execution()
-    model = read_model(path, read)
+    model = read_model(path, read.of_original)
     variant = next(variant for variant in model.variants if variant.tags == call.tags)
     signature = variant.signatures[call.signature]
     loaded = LoadedVariant(model, variant)

@@ -144,6 +144,8 @@ def test_every_file_is_migrated(migrated):
     assert set(migrated) in (set(SLUGS), set(_QUICK))
     for slug, outcome in migrated.items():
         assert outcome.status.value == "migrated", f"{slug}: {outcome.error}"
+        told = any(finding.code == "moving-averages-as-today" for finding in outcome.findings)
+        assert told or not _OTHER_AVERAGES.fullmatch(slug), f"{slug}: its averages move otherwise, without a word"
 
 
 @pytest.mark.slow

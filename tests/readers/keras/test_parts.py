@@ -17,6 +17,7 @@ import migrate
 from migrate import errors, readers
 from migrate.options import MigrateOptions, ReadOptions
 from migrate.verdict import Verdict
+from tests.catalogue.truth import TESTDATA
 
 LAYERS = tf_keras.layers
 
@@ -214,3 +215,21 @@ def test_ids_are_cut_behind_the_embedding(tmp_path):
     assert set(given) == {"read", "plain"} == set(loaded.signatures["xai_model"].structured_input_signature[1])
     found = loaded.signatures["xai_model"](**given)["scores"]
     np.testing.assert_allclose(found, loaded(TOKENS), rtol=1e-5)
+
+
+@pytest.mark.parametrize("lacking", ["Mystery", None])
+def test_saved_model_that_keras_cannot_rebuild_is_migrated_by_its_graph(tmp_path, lacking):
+    """A layer of a lost library: the graph beside the config needs none of its code, and computes what it did."""
+    source = tmp_path / "source"
+    shutil.copytree(TESTDATA / "keras" / "tfkeras_224_dense_saved" / "model", source)
+    config = source / "assets" / "saved_model.json"
+    if lacking:
+        config.write_text(config.read_text(encoding="utf-8").replace('"Dense"', f'"{lacking}"'), encoding="utf-8")
+    outcome = migrate.migrate_model(source, tmp_path / "out")
+    assert outcome.status.value == "migrated" and outcome.verification.verdict.value == "PASS", outcome.error
+    assert outcome.format == ("tf1_saved_model" if lacking else "keras_saved_model")
+    left = [finding for finding in outcome.findings if finding.code == "keras-structure-left-behind"]
+    assert len(left) == bool(lacking) and all(lacking in finding.message for finding in left)
+    if lacking:
+        named = MigrateOptions(read=ReadOptions(custom_objects=("os:path",)))
+        assert migrate.migrate_model(source, tmp_path / "other", named).status.value == "blocked"
