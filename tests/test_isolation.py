@@ -219,10 +219,32 @@ def test_server_that_died_is_started_again(server):
 def test_server_that_stopped_is_replaced(server, monkeypatch):
     """It accepts connections, since the system does so for it, and never answers."""
     monkeypatch.setattr(client, "_START_SECONDS", 1.0)
+    server.run(isolated_jobs.find("echo"), {"value": 5})
     first = server._process.pid
     os.kill(first, signal.SIGSTOP)
     assert server.run(isolated_jobs.find("echo"), {"value": 6}).value == 6
     assert server._process.pid != first
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_server_that_is_killed_while_it_starts(monkeypatch, times):
+    """Once is nothing of the model's; what keeps dying says that TensorFlow does not load."""
+    started, launch = [], subprocess.Popen
+
+    def start(*arguments, **options):
+        started.append(launch(*arguments, **options))
+        if len(started) <= times:
+            started[-1].kill()
+        return started[-1]
+
+    monkeypatch.setattr(client.subprocess, "Popen", start)
+    with isolation.Server() as fresh:
+        if times == 1:
+            assert fresh.run(isolated_jobs.find("echo"), {"value": 7}).value == 7
+        else:
+            with pytest.raises(isolation.JobError, match="TensorFlow could not be loaded"):
+                fresh.run(isolated_jobs.find("echo"), {"value": 7})
+    assert len(started) == 2
 
 
 def test_jobs_outlive_their_server(server):

@@ -151,30 +151,37 @@ class Server:
                 raise JobError("stopped", state=protocol.CANCELLED, where=where)
             if self._process is not None and self._process.poll() is None:
                 return self._path
-            self._starts += 1
-            self._path = os.path.join(self._folder, f"jobs-{self._starts}")
             log = os.path.join(self._folder, "server.log")
-            with open(log, "ab") as file:
-                process = subprocess.Popen(
-                    sandbox.make_command("migrate.isolation.server", [self._path, self._folder]),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=file,
-                    env=sandbox.make_environment(os.environ),
-                    cwd=self._folder,
-                    # Ctrl-C at the terminal is for the client, which knows what to do with what runs.
-                    start_new_session=True,
-                )
-            assert process.stdout is not None
-            ready, _, _ = select.select([process.stdout], [], [], _READY_SECONDS)
-            if not ready or process.stdout.readline() != b"ready\n":
-                process.kill()
-                process.wait()
+            # What kills a server that has not begun to serve is nothing of the model's: it gets another.
+            self._process = self._launch(log) or self._launch(log)
+            if self._process is None:
                 tail = _read_tail(log)
                 raise JobError("TensorFlow could not be loaded", state=protocol.DIED, log=tail, where=where, hint=tail)
-            self._process = process
             self._prepared.clear()
             return self._path
+
+    def _launch(self, log: str) -> subprocess.Popen[bytes] | None:
+        """A server that is ready, None where it died or took too long."""
+        self._starts += 1
+        self._path = os.path.join(self._folder, f"jobs-{self._starts}")
+        with open(log, "ab") as file:
+            process = subprocess.Popen(
+                sandbox.make_command("migrate.isolation.server", [self._path, self._folder]),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                env=sandbox.make_environment(os.environ),
+                cwd=self._folder,
+                # Ctrl-C at the terminal is for the client, which knows what to do with what runs.
+                start_new_session=True,
+            )
+        assert process.stdout is not None
+        ready, _, _ = select.select([process.stdout], [], [], _READY_SECONDS)
+        if ready and process.stdout.readline() == b"ready\n":
+            return process
+        process.kill()
+        process.wait()
+        return None
 
     def _replace(self, path: str) -> None:
         """Ends the server behind `path`, which does not answer, unless another thread has done so."""
