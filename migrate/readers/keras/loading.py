@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from migrate import detect, errors
@@ -28,6 +28,10 @@ from migrate.readers.keras import (
 
 _HDF5_MAGIC, _ZIP_MAGIC = b"\x89HDF", b"PK\x03\x04"
 _HINT = "give layers and functions of your own with --custom_objects=module:name"
+
+
+# Of a file without a model: by these it is known again.
+_LAYERS_TOLD = 8
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -99,7 +103,7 @@ def _load_hdf5(path: str, options: ReadOptions, objects: dict[str, Any]) -> Load
             described, config=config, version=described.version or str(config.get("keras_version", ""))
         )
     if described.config is None:
-        raise _miss_model(path, f"{len(described.layers)} layers")
+        raise _miss_model(path, _list_layers(described.layers))
     model = _rebuild(path, described.config, described.version, options, objects)
     with _translated(path, described.version):
         findings = stored_weights.set_weights(model, described, options)
@@ -116,8 +120,20 @@ def _miss_model(path: str, what: str) -> errors.BlockedError:
     return errors.BlockedError(
         f"the file holds weights without a model ({what})",
         where=path,
-        hint="give the architecture: --architecture=model.json, or --builder=module:function",
+        hint="give the architecture: --architecture=model.json, or --builder=module:function with a function that "
+        "returns the model, for example tf_keras.applications.VGG16(weights=None)",
     )
+
+
+def _list_layers(layers: Sequence[hdf5.StoredLayer]) -> str:
+    """By which a person knows the model again: names, and shapes of their weights."""
+    told = [
+        f"{layer.name} {' '.join('x'.join(map(str, weight.shape)) or 'scalar' for weight in layer.weights)}"
+        for layer in layers
+        if layer.weights
+    ]
+    more = f", and {len(told) - _LAYERS_TOLD} more" if len(told) > _LAYERS_TOLD else ""
+    return f"{len(layers)} layers, with weights {', '.join(told[:_LAYERS_TOLD])}{more}"
 
 
 def _rebuild(

@@ -150,7 +150,7 @@ def test_damaged_files_are_blocked_and_nothing_is_written(model, tmp_path):
         ("cut.h5", "cannot be read"),
         ("tail.h5", "cannot be read"),
         ("other.h5", "none of Keras"),
-        ("weights.h5", "weights without a model"),
+        ("weights.h5", "weights without a model (10 layers, with weights words 7x4"),
     ):
         outcome = migrate.migrate_model(tmp_path / name, tmp_path / "out")
         assert outcome.status.value == "blocked" and text in outcome.error, outcome
