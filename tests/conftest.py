@@ -89,6 +89,15 @@ def _migrate_with_options(outcome, source, written, told):
     return pipeline.migrate_model(outcome.source, written / pathlib.Path(outcome.source).relative_to(source), options)
 
 
+@pytest.fixture(autouse=True)
+def functional_control_flow():
+    """What builds TF1's loops switches them on for the whole process, and some leave it at that."""
+    yield
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None and hasattr(tensorflow, "compat"):
+        tensorflow.compat.v1.enable_control_flow_v2()
+
+
 @pytest.fixture(scope="session")
 def zoo_path():
     return ZOO

@@ -68,9 +68,9 @@ def test_partitioned_variables_know_their_slice():
     assert starts[0].startswith("0,") and starts[1] == f"{parts[0].shape[0]},{parts[1].shape[0]}"
 
 
-def test_every_checkpoint_key_exists():
+def test_every_checkpoint_key_exists(tmp_path):
     for slug in SLUGS:
-        model = _read(slug)
+        model = _read(slug, tmp_path / slug)
         entries = checkpoint.parse_entries(model.checkpoint)
         named = {spec.checkpoint_key for variant in model.variants for spec in variant.variables}
         assert named - {None} <= set(entries), slug

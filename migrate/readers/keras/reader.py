@@ -79,10 +79,12 @@ def _find_input_losses(loaded: loading.LoadedKeras) -> tuple[Finding, ...]:
 def _find_other_averages(loaded: loading.LoadedKeras) -> tuple[Finding, ...]:
     """Recorded: 2.1.6 and 2.2.4 corrected a moving average for its start (`zero_debias`), 2.0.8's variances differ by
     less than a hundredth; outputs, losses and a dense model of 2.0.8 are as recorded."""
+    if not _OTHER_AVERAGES.fullmatch(loaded.producer):
+        return ()
     layers = sorted(
         layer.name for layer in loaded.model.submodules if type(layer).__name__.startswith("BatchNormalization")
     )
-    if not layers or not _OTHER_AVERAGES.fullmatch(loaded.producer):
+    if not layers:
         return ()
     return (
         Finding(
