@@ -70,8 +70,9 @@ def test_lambda_of_a_keras_file(scaled):
     assert_computes(migrate_file(archive, allow_lambda=True), model(VALUE))
 
 
-def test_code_is_not_run_before_it_is_allowed(tmp_path):
-    """Bytecode that leaves a trace when it is run."""
+def test_code_is_not_run_before_it_is_allowed(tmp_path, monkeypatch):
+    """Bytecode that leaves a trace when it is run, as it does here where the model is made."""
+    monkeypatch.chdir(tmp_path)
     trace = tmp_path / "trace"
     model = tf_keras.Sequential(
         [tf_keras.layers.Lambda(lambda x: (open("TRACE", "w").close(), x)[1], input_shape=[4], name="bad")]
