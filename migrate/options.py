@@ -161,6 +161,7 @@ class MigrateOptions:
       coverage: measure what the inputs reach in the original's graph, and look for inputs that reach more.
       target_tensorflow: oldest TensorFlow, "2.8", that must be able to load the result; "" for any.
       archive: also write `<dest>.tar.gz`, as hub hosting serves it.
+      also: what else is written beside a model: "keras" is `<dest>.keras` of Keras 3, for Keras sources.
       dump_graphs: folder for the graph of each call as each pass leaves it, "" for none.
       weights: how they get into the result: "copy" of the data shards, "reflink" (a copy that shares blocks), "link"
         (hard links: the source's own files) or "rewrite" (through memory, tensor by tensor).
@@ -182,6 +183,7 @@ class MigrateOptions:
     coverage: bool = False
     target_tensorflow: str = ""
     archive: bool = False
+    also: tuple[str, ...] = ()
     dump_graphs: str = ""
     weights: str = "copy"
     check_weights: bool = False

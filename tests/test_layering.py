@@ -44,6 +44,7 @@ ORDER = (
     "migrate.verify",
     "migrate.inspection",
     "migrate.comparison",
+    "migrate.keras_file",
     "migrate.pipeline",
     "migrate.publishing",
     "migrate.zoo",

@@ -164,6 +164,9 @@ def define_migration_flags(timeout: float | None = None) -> None:
     flags.DEFINE_list("training_tags", None, "Tag set of the variant for training=True.")
     flags.DEFINE_string("trainable", "", "Regular expression: which variables train (default: TF1's collection).")
     flags.DEFINE_bool("archive", False, "Also write <dest>.tar.gz, as hub hosting serves it.")
+    flags.DEFINE_multi_enum(
+        "also", [], ["keras"], "What else is written: <dest>.keras, the model for Keras 3, of a Keras source."
+    )
     flags.DEFINE_bool("partial", False, "Leave out signatures that cannot be migrated instead of blocking the model.")
     flags.DEFINE_string("target_tensorflow", "", "Block models that TensorFlow of this version (2.8, say) cannot load.")
     flags.DEFINE_multi_string("op_library", [], "Shared library with custom ops; may be given several times.")
@@ -229,6 +232,7 @@ def parse_migration_flags(*, publish: str = "pass", already_tf2: str = "skip") -
         overwrite=values.overwrite,
         verify=values.verify,
         archive=values.archive,
+        also=tuple(values.also),
         read=parse_reading_flags(),
         rebuild=RebuildOptions(
             signature=values.signature,

@@ -40,6 +40,23 @@ def check_destination(path: str, *, overwrite: bool) -> None:
         )
 
 
+def place_file(source: str, path: str) -> None:
+    """Moves a file to where it stays, over file systems too; it appears there whole or not at all.
+
+    Raises:
+      DestinationError: it cannot be written.
+    """
+    partial = f"{path}.partial"
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        shutil.copyfile(source, partial)
+        os.replace(partial, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.remove(partial)
+        raise errors.DestinationError(f"the file cannot be written: {error.strerror}", where=path) from error
+
+
 def is_writable(folder: str) -> bool:
     """Asks by trying: os.access says yes to root on read-only mounts and to others on full quotas."""
     try:

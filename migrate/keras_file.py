@@ -1,0 +1,252 @@
+"""`--also=keras`: the model of a Keras source once more, as a `.keras` file of Keras 3, held against the original.
+
+Keras 3 reads the HDF5 files of Keras 2 (keras/src/legacy/saving/legacy_h5_format.py) and refuses arguments that its
+layers no longer have, also where they say nothing: what tf_keras would set by itself is left out of the config before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from migrate import isolation
+from migrate.model import Finding, Severity, Source
+from migrate.options import ReadOptions, Tolerance
+
+ENDING = ".keras"
+WRITTEN, NOT_WRITTEN = "keras-file-written", "keras-file-not-written"
+# What the base of all layers of Keras 3 takes without naming it (keras/src/layers/layer.py).
+_SHAPES = frozenset(("batch_input_shape", "batch_shape", "input_shape"))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class KerasFileRequest:
+    """Attributes:
+    source: the Keras source.
+    read: what its reader is told.
+    calls: folder of the calls that prove the migrated model, "" where there are none.
+    path: file to write.
+    scratch: folder for what is written on the way.
+    tolerance: of the comparison.
+    """
+
+    source: Source
+    read: ReadOptions
+    calls: str
+    path: str
+    scratch: str
+    tolerance: Tolerance
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class KerasFileAnswer:
+    """What was compared, or why nothing was written ("" where it was)."""
+
+    compared: str
+    refusal: str
+
+
+def write_keras_file(request: KerasFileRequest) -> KerasFileAnswer:
+    """Job: writes the file, unless Keras 3 cannot express the model or computes something else."""
+    from migrate.readers.keras import loading
+
+    loaded = loading.load_keras(request.source.path, request.read)
+    try:
+        model = _rebuild(loaded.model, request.scratch)
+    except Exception as error:  # Keras says in many ways that it has no such layer or argument
+        return KerasFileAnswer(compared="", refusal=f"Keras 3 cannot express it: {_first_line(error)}")
+    compared, difference = _compare(loaded, model, request)
+    if difference:
+        return KerasFileAnswer(compared=compared, refusal=f"it would not be the same model: {difference}")
+    partial = os.path.join(request.scratch, f"whole{ENDING}")
+    model.save(partial)
+    os.replace(partial, request.path)
+    return KerasFileAnswer(compared=compared, refusal="")
+
+
+JOB = isolation.Job("migrate.keras_file:write_keras_file", KerasFileRequest, KerasFileAnswer)
+
+
+def describe(answer: KerasFileAnswer, where: str) -> Finding:
+    """For the report."""
+    if answer.refusal:
+        return Finding(
+            code=NOT_WRITTEN,
+            severity=Severity.WARNING,
+            where=where,
+            message=f"no {ENDING} file was written: {answer.refusal}",
+            hint="the SavedModel is complete without it",
+        )
+    return Finding(
+        code=WRITTEN,
+        severity=Severity.INFO,
+        where=where,
+        message=f"{os.path.basename(where)} is the model for Keras 3; compared with the original: {answer.compared}",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300]}" if str(error).strip() else repr(error)
+
+
+def _rebuild(model: Any, scratch: str) -> Any:
+    """The model of Keras 3; one that is of Keras 3 already as it is."""
+    import h5py
+    import keras
+
+    if isinstance(model, keras.Model):
+        return model
+    path = os.path.join(scratch, "legacy.h5")
+    model.save(path, include_optimizer=False)
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        changed = sorted(name for name in _find_activations(config) if _is_another(name))
+        if changed:
+            raise ValueError(f"there {', '.join(changed)} is another function")
+        file.attrs["model_config"] = json.dumps(_drop_defaults(config)).encode("utf-8")
+    return keras.models.load_model(path, compile=False)
+
+
+def _find_activations(value: Any) -> set[str]:
+    """Names of activations in a config, which made-up inputs may saturate."""
+    if isinstance(value, list):
+        return set().union(*map(_find_activations, value))
+    if not isinstance(value, dict):
+        return set()
+    own = {item for key, item in value.items() if key.endswith("activation") and isinstance(item, str)}
+    return own.union(*map(_find_activations, value.values()))
+
+
+def _is_another(activation: str) -> bool:
+    """Whether Keras 3 computes something else by that name."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+    import tf_keras
+
+    grid = tf.linspace(-8.0, 8.0, 257)[None]
+    try:
+        old = tf_keras.activations.get(activation)
+    except ValueError:  # a function of the user's own
+        return False
+    new = keras.activations.get(activation)
+    return not np.allclose(np.asarray(old(grid)), np.asarray(new(grid)), rtol=1e-4, atol=1e-5)
+
+
+def _drop_defaults(value: Any) -> Any:
+    """A config without arguments that Keras 3 does not know, where tf_keras makes the same layer without them."""
+    if isinstance(value, list):
+        return [_drop_defaults(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    cleaned = {key: _drop_defaults(item) for key, item in value.items()}
+    if isinstance(cleaned.get("config"), dict) and isinstance(cleaned.get("class_name"), str):
+        cleaned["config"] = _drop_arguments(cleaned["class_name"], value["config"], cleaned["config"])
+    return cleaned
+
+
+def _drop_arguments(name: str, original: Mapping[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    import keras
+    import tf_keras
+
+    old, new = getattr(tf_keras.layers, name, None), getattr(keras.layers, name, None)
+    if old is None or new is None:
+        return config
+    known = _list_parameters(new)
+    unknown = [key for key in config if key not in known]
+    kept = dict(config)
+    for key in unknown:
+        rest = {other: value for other, value in original.items() if other != key}
+        try:
+            same = old.from_config(rest).get_config() == old.from_config(dict(original)).get_config()
+        except Exception:  # an argument that the layer needs
+            same = False
+        if same:
+            del kept[key]
+    return kept
+
+
+def _list_parameters(layer: type) -> set[str]:
+    """Names of the arguments that a layer takes, by itself or handing them on to what it derives from."""
+    found: set[str] = set()
+    for kind in layer.__mro__:
+        if "__init__" not in vars(kind):
+            continue
+        parameters = inspect.signature(vars(kind)["__init__"]).parameters
+        found.update(parameters)
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            return found
+    return found | _SHAPES
+
+
+def _compare(loaded: Any, model: Any, request: KerasFileRequest) -> tuple[str, str]:
+    """What was compared, and the first difference."""
+    import numpy as np
+
+    from migrate.inputs import calls
+    from migrate.readers.keras import parts
+
+    original, tolerance = loaded.model, request.tolerance
+
+    def differ(first: Any, second: Any) -> bool:
+        one, other = np.asarray(first), np.asarray(second)
+        return one.shape != other.shape or not np.allclose(
+            other, one, rtol=tolerance.relative, atol=tolerance.absolute, equal_nan=True
+        )
+
+    trained = list(zip(original.trainable_weights, model.trainable_weights, strict=False))
+    if len(original.trainable_weights) != len(model.trainable_weights) or any(differ(a, b) for a, b in trained):
+        return "", "its trainable weights differ"
+    told, moved_alike = [f"{len(trained)} trainable weights"], True
+    for training in (False, True):
+        if training and _draws(original):
+            break
+        count = 0
+        for call in calls.load_calls(request.calls) if request.calls else ():
+            if call.signature != parts.SIGNATURE or "train" in call.tags or call.case == "batch_0":
+                continue
+            inputs = [call.inputs[name] for name in loaded.input_names]
+            pairs = list(zip(_answer(original, inputs, training), _answer(model, inputs, training), strict=True))
+            if any(differ(a, b) for a, b in pairs):
+                return "; ".join(told), f"outputs of {call.case} differ{' in training' if training else ''}"
+            count += len(pairs)
+            if training:
+                left = zip(original.non_trainable_weights, model.non_trainable_weights, strict=False)
+                moved_alike = moved_alike and not any(differ(a, b) for a, b in left)
+        told.append(f"{count} outputs{' in training mode' if training else ''}")
+    if differ(_sum_losses(original), _sum_losses(model)):
+        return "; ".join(told), "its regularization losses differ"
+    told.append("regularization losses")
+    # Batch norm of Keras 3 averages the variance of the batch, tf_keras' fused one that of what it is a sample of.
+    told += [] if moved_alike else ["but training moves the averages as Keras 3 does, not as the original"]
+    if differ(sum(map(float, original.losses)), sum(map(float, model.losses))):
+        told.append("but losses of frozen layers are left out, as Keras 3 does")
+    return "; ".join(told), ""
+
+
+def _draws(model: Any) -> bool:
+    """Whether training draws random numbers, which the two Keras draw in their own ways."""
+    return any("Dropout" in type(layer).__name__ or "Gaussian" in type(layer).__name__ for layer in model.submodules)
+
+
+def _answer(model: Any, inputs: Sequence[Any], training: bool) -> list[Any]:
+    import tensorflow as tf
+
+    values = [tf.constant(value) for value in inputs]
+    return list(tf.nest.flatten(model(values if len(values) > 1 else values[0], training=training)))
+
+
+def _sum_losses(model: Any) -> float:
+    """Of all weights: those of a frozen layer count in tf_keras and not in Keras 3."""
+    layers = list(model._flatten_layers())
+    flags = [layer.trainable for layer in layers]
+    for layer in layers:
+        layer.trainable = True
+    total = float(sum(float(loss) for loss in model.losses))
+    for layer, flag in zip(layers, flags, strict=True):
+        layer.trainable = flag  # parents come first
+    return total

@@ -1,0 +1,82 @@
+"""`--also=keras`: the same model for Keras 3, or no file and the reason."""
+
+import keras
+import numpy as np
+import pytest
+import tf_keras
+
+import migrate
+from migrate import keras_file
+from migrate.options import MigrateOptions
+
+ALSO = MigrateOptions(also=("keras",))
+LAYERS = tf_keras.layers
+
+
+def build(*, gate="sigmoid"):
+    """Layers with arguments that Keras 3 no longer knows (time_major, noise_shape, groups), a frozen one, a loss."""
+    ids = tf_keras.Input([6], dtype="int32", name="ids")
+    words = LAYERS.SpatialDropout1D(0.3)(LAYERS.Embedding(9, 4, name="words")(ids))
+    seen = LAYERS.SeparableConv1D(5, 2, depthwise_regularizer="l2", name="seen")(words)
+    state = LAYERS.LSTM(3, recurrent_activation=gate, name="state")(seen)
+    frozen = LAYERS.Dense(2, kernel_regularizer="l1", name="frozen")
+    frozen.trainable = False
+    model = tf_keras.Model(ids, [LAYERS.BatchNormalization(name="normal")(state), frozen(state)])
+    random = np.random.default_rng(3)
+    model.set_weights([random.uniform(0.1, 1, w.shape).astype(np.float32) for w in model.get_weights()])
+    return model
+
+
+def find(outcome, code):
+    return [finding for finding in outcome.findings if finding.code == code]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("keras_file")
+    model = build()
+    model.save(folder / "m.h5")
+    return model, migrate.migrate_model(folder / "m.h5", folder / "out", ALSO), folder
+
+
+def test_the_same_model(written):
+    model, outcome, folder = written
+    assert outcome.status.value == "migrated", outcome.error
+    (told,) = find(outcome, keras_file.WRITTEN)
+    assert "outputs" in told.message and "regularization losses" in told.message
+    loaded = keras.models.load_model(folder / "out.keras", compile=False)
+    ids = np.array([[1, 2, 3, 4, 5, 6], [8, 0, 0, 7, 2, 1], [3, 3, 3, 3, 3, 3]], np.int32)
+    for expected, found in zip(model(ids), loaded(ids), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert [w.shape for w in loaded.trainable_weights] == [w.shape for w in model.trainable_weights]
+    assert not loaded.get_layer("frozen").trainable
+    assert "losses of frozen layers are left out" in told.message
+    loaded.get_layer("frozen").trainable = True
+    assert float(sum(loaded.losses)) == pytest.approx(float(sum(map(float, model.losses))))
+
+
+def test_an_existing_file_is_kept(written):
+    _, _, folder = written
+    before = (folder / "out.keras").read_bytes()
+    (folder / "other.keras").write_bytes(b"mine")
+    with pytest.raises(migrate.errors.DestinationError, match="exists"):
+        migrate.migrate_model(folder / "m.h5", folder / "other", ALSO)
+    assert (folder / "other.keras").read_bytes() == b"mine"
+    assert (folder / "out.keras").read_bytes() == before
+
+
+def test_what_keras_3_computes_otherwise_is_not_written(tmp_path):
+    """Its hard_sigmoid is another function, which positive weights alone do not show: the gates are saturated."""
+    build(gate="hard_sigmoid").save(tmp_path / "m.h5")
+    outcome = migrate.migrate_model(tmp_path / "m.h5", tmp_path / "out", MigrateOptions(also=("keras",), verify="none"))
+    assert outcome.status.value == "migrated", outcome.error
+    (told,) = find(outcome, keras_file.NOT_WRITTEN)
+    assert "hard_sigmoid is another function" in told.message
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.h5", "out"]
+
+
+def test_a_source_without_keras_says_so(zoo_path, tmp_path):
+    options = MigrateOptions(also=("keras",), verify="none")
+    outcome = migrate.migrate_model(zoo_path / "frozen_constants" / "model", tmp_path / "out", options)
+    assert outcome.status.value == "migrated", outcome.error
+    assert "no architecture of Keras" in find(outcome, keras_file.NOT_WRITTEN)[0].message
