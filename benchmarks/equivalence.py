@@ -19,7 +19,7 @@ from migrate import tensorflow_private
 from tests.faults import planting
 
 # What they give depends on their input's shape and dtype alone.
-_SHAPES = ("Shape", "ShapeN", "Rank", "Size", "ZerosLike", "OnesLike", "ShapeN")
+_SHAPES = ("Shape", "ShapeN", "Rank", "Size", "ZerosLike", "OnesLike")
 _CHECKS = ("Assert", "CheckNumerics", "Print", "PrintV2")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Any
 
 from migrate import detect, errors, scan, sources
-from migrate.model import READABLE, Finding, Format, GraphVariant, Source
+from migrate.model import KERAS, READABLE, Finding, Format, GraphVariant, Source
 from migrate.options import ReadOptions
 from migrate.outcome import describe_finding
 
@@ -130,7 +130,7 @@ def scan_source(source: str | os.PathLike[str], allowed: Collection[str] = ()) -
                 hint=detect.suggest_model(acquired.path),
             )
         findings = scan.scan_model(acquired.path, allowed)
-        if acquired.format in (Format.KERAS_H5, Format.KERAS_V3, Format.KERAS_WEIGHTS):
+        if acquired.format in KERAS:
             from migrate.readers.keras import scanning  # needs h5py
 
             findings += scanning.find_unsafe(acquired)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from migrate import detect, errors, isolation, keras_file, scan, sources
+from migrate import detect, errors, isolation, keras3, scan, sources
 from migrate.model import KERAS, READABLE, Finding, Format, Source
 from migrate.options import MigrateOptions, ReadOptions, RebuildOptions
 from migrate.outcome import Outcome, Status
@@ -227,7 +227,7 @@ def _migrate_found(
             place = dest if options.publish == "all" else options.quarantine
             progress.quarantine = place if place != dest else ""
         if "keras" in options.also and place == dest:
-            _write_keras_file(found, dest, work, options, progress)
+            _write_keras3(found, dest, work, options, progress)
         outcome = describe(status, error, place if place == dest else "")
         if place:
             if on_ready is not None:
@@ -243,18 +243,18 @@ def _check_destination(dest: str, options: MigrateOptions) -> None:
     if options.archive:
         staging.check_destination(dest + archive.ENDING, overwrite=options.overwrite)
     if "keras" in options.also:
-        staging.check_destination(dest + keras_file.ENDING, overwrite=options.overwrite)
+        staging.check_destination(dest + keras3.ENDING, overwrite=options.overwrite)
 
 
-def _write_keras_file(found: Source, dest: str, work: str, options: MigrateOptions, progress: Progress) -> None:
+def _write_keras3(found: Source, dest: str, work: str, options: MigrateOptions, progress: Progress) -> None:
     """Beside the model, complete or not at all; why not is a finding, for the model itself is whole."""
-    path, scratch = dest + keras_file.ENDING, os.path.join(work, "keras_file")
+    path, scratch = dest + keras3.ENDING, os.path.join(work, "keras3")
     if progress.format not in {kind.value for kind in KERAS}:
-        answer = keras_file.KerasFileAnswer(compared="", refusal="the source holds no architecture of Keras")
+        answer = keras3.Keras3Answer(compared="", refusal="the source holds no architecture of Keras")
     else:
         os.makedirs(scratch)
         calls = os.path.join(work, _CALLS)
-        request = keras_file.KerasFileRequest(
+        request = keras3.Keras3Request(
             source=found,
             read=options.reading,
             calls=calls if os.path.isdir(calls) else "",
@@ -264,7 +264,7 @@ def _write_keras_file(found: Source, dest: str, work: str, options: MigrateOptio
         )
         try:
             answer = isolation.run_job(
-                keras_file.JOB,
+                keras3.JOB,
                 request,
                 limits=options.limits,
                 where=found.path,
@@ -272,10 +272,10 @@ def _write_keras_file(found: Source, dest: str, work: str, options: MigrateOptio
                 read_only=(found.path,),
             ).value
         except errors.MigrateError as error:
-            answer = keras_file.KerasFileAnswer(compared="", refusal=str(error))
+            answer = keras3.Keras3Answer(compared="", refusal=str(error))
         if not answer.refusal:
             staging.place_file(request.path, path)
-    progress.findings = (*progress.findings, keras_file.describe(answer, path))
+    progress.findings = (*progress.findings, keras3.describe(answer, path))
 
 
 def _make(found: Source, staged: str, work: str, dest: str, options: MigrateOptions, progress: Progress) -> None:

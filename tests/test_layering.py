@@ -44,7 +44,7 @@ ORDER = (
     "migrate.verify",
     "migrate.inspection",
     "migrate.comparison",
-    "migrate.keras_file",
+    "migrate.keras3",
     "migrate.pipeline",
     "migrate.publishing",
     "migrate.zoo",

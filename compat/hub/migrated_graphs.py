@@ -19,6 +19,7 @@ from compat.hub import module, saved_model_lib
 from migrate import tensorflow_private
 from migrate.graph import inlining
 from migrate.graph.subgraph import Subgraph
+from migrate.write import provenance
 
 _Keys = tf.compat.v1.GraphKeys
 _FED_OPS = ("Placeholder", "VarHandleOp")
@@ -67,7 +68,7 @@ def _build_graph(spec: Migrated, tags: Any) -> None:
 def _collect_state(model: Any, record: Mapping[str, Any]) -> None:
     """Fills the collections of variables and losses, and tells the parts of partitioned variables."""
     graph = tf.compat.v1.get_default_graph()
-    by_key = dict(zip(record["variables"], getattr(getattr(model, "whole", model), "variables", ()), strict=True))
+    by_key = dict(zip(record["variables"], getattr(provenance.find_whole(model), "variables", ()), strict=True))
     for key, (whole, part) in record.get("partitions", {}).items():
         # Not an optimizer's slot "x/part_0/Adagrad", which TF1 says to be a part of something else.
         if key.rpartition("/")[0] == whole:

@@ -23,12 +23,10 @@ from migrate.verify.runners.side import SERVING
 _VALUES, _LISTING = "intermediates.npz", "intermediates.json"
 _MOST = 24
 _MOST_BESIDE = 4
-# Key of the signature that `runners.functional` saves.
-_CALL = "call"
-_OUTPUT = "output_"
 _ABSENT = "(none)"
-# Their results are those of a body.
+# A loop fills them, so what they give is a loop's as well.
 _ARRAYS = ("TensorArray", "TensorList")
+# Their results are those of a body.
 _BODIES = ("Exit", "RefExit", "While", "StatelessWhile", "If", "StatelessIf", "Merge")
 
 
@@ -83,7 +81,7 @@ def bisect_outputs(
     for diff in choose_gradients(verification):
         place = find_output(diff), f"{len(runs)}_gradients"
         keys = sorted({d.output for d in verification.diffs if d.where == diff.where and d.level == INFERENCE})
-        key = f"{_OUTPUT}{keys.index(place[0])}" if place[0] in keys else ""
+        key = f"{request.OUTPUT}{keys.index(place[0])}" if place[0] in keys else ""
         run = _run_both(diff.where, subjects, names, options, work, place[1], as_functions=True, gradient=key)
         found.append(
             _describe(diff, "", "", run, 0, None) if isinstance(run, str) else find_way_back(diff, *run, options)
@@ -180,7 +178,7 @@ def _convert(
     isolation.run_job(request.FUNCTIONS, wish, limits=options.limits, folders=(os.path.dirname(folder),), where=where)
     call = next(call for call in load_calls(subject.calls) if call.id == subject.call)
     names = request.Names(
-        signature=_CALL, inputs={key: f"input_{position}" for position, key in enumerate(call.inputs)}
+        signature=request.CALL, inputs={key: f"{request.INPUT}{position}" for position, key in enumerate(call.inputs)}
     )
     return dataclasses.replace(subject, path=folder, kind=SERVING, names=names)
 

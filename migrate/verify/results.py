@@ -87,18 +87,19 @@ class Results:
 
     def record_outputs(self, route: str, call: str, outputs: Mapping[str, Any]) -> None:
         """What a call answered. With a folder, the values do not stay in memory, and equal ones are written once."""
-        kept = self._open_spool(self.folder).keep if self.folder else _pass
-        self.outputs[route, call] = {key: kept(self._read_paths(value)) for key, value in outputs.items()}
+        self.outputs[route, call] = self._keep(outputs)
 
     def record_shared(self, route: str, call: str, outputs: Mapping[str, Any]) -> None:
         """As `record_outputs`, of a random call in which both sides draw the same numbers."""
-        kept = self._open_spool(self.folder).keep if self.folder else _pass
-        self.shared[route, call] = {key: kept(value) for key, value in outputs.items()}
+        self.shared[route, call] = self._keep(outputs)
 
     def record_reweighed(self, route: str, call: str, outputs: Mapping[str, Any]) -> None:
         """As `record_outputs`, with other weights."""
+        self.reweighed[route, call] = self._keep(outputs)
+
+    def _keep(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
         kept = self._open_spool(self.folder).keep if self.folder else _pass
-        self.reweighed[route, call] = {key: kept(self._read_paths(value)) for key, value in outputs.items()}
+        return {key: kept(self._read_paths(value)) for key, value in outputs.items()}
 
     def _read_paths(self, value: Any) -> Any:
         """Strings, with what a file of the model holds in place of its path: the two sides lie in different folders."""

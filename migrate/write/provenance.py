@@ -147,6 +147,12 @@ def read_record(directory: str) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
+def find_whole(loaded: Any) -> Any:
+    """What lists a migrated model's variables and losses as its record does: the root, or what a core keeps beside its
+    own (`LegacyModel.core`)."""
+    return getattr(loaded, "whole", loaded)
+
+
 def write_attachments(directory: str, model: LegacyModel) -> None:
     """Attached messages of a hub module, one file a key; per tag set where they differ."""
     written: dict[str, bytes] = {}

@@ -19,7 +19,7 @@ from migrate.checkpoint import entries, index, tensors
 from migrate.checkpoint.ordered_code import Extents
 from migrate.model import Finding, Severity, VariableSpec
 from migrate.rebuild.state import State
-from migrate.write import transfer
+from migrate.write import provenance, transfer
 
 REWRITE = "rewrite"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -157,7 +157,7 @@ def _find_keys(fresh: index.Index, rebuilt: Any) -> dict[str, str]:
     listed = {child.local_name: child.node_id for child in nodes[children[_VARIABLES]].children}
     names = {id(variable): name for name, variable in rebuilt.state.variables.items()}
     found = {}
-    for position, variable in enumerate(getattr(rebuilt.module, "whole", rebuilt.module).variables):
+    for position, variable in enumerate(provenance.find_whole(rebuilt.module).variables):
         attributes = nodes[listed[str(position)]].attributes
         found[names[id(variable)]] = next(a.checkpoint_key for a in attributes if a.name == _VALUE)
     return found

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2, node_def_pb2, types_pb2
 
 from migrate.inputs.reach import goals
-from migrate.inputs.reach.goals import Probe
+from migrate.inputs.reach.goals import Probe, name_node
 
 _PREFIX = "reach_counter"
 # Names of output arguments, by which a function's body spells an edge.
@@ -100,12 +100,8 @@ class _Editor:
 
     def pick(self, tensor: str, output: str, index: int) -> str:
         """Another output of a node that `add` has given."""
-        name = _name(tensor)
+        name = name_node(tensor)
         return f"{name}:{output}:0" if self.is_function else f"{name}:{index}"
-
-
-def _name(text: str) -> str:
-    return text.lstrip("^").split(":")[0]
 
 
 class _Counter:
@@ -115,7 +111,7 @@ class _Counter:
         self._body, self._node, self._probe, self._number = body, node, probe, number
         self._count = 0
         self._tensor = node.input[probe.position]
-        self._beside = f"^{_name(self._tensor)}"
+        self._beside = f"^{name_node(self._tensor)}"
 
     def add(self, functions: Mapping[str, Any]) -> None:
         kind, op = self._probe.kind, self._node.op
@@ -211,16 +207,16 @@ class _Counter:
         """One more variable of a v1 loop: 0, then one more each round; looked at when the loop ends."""
         enter = self._find_enter()
         frame = {key: enter.attr[key] for key in ("frame_name", "parallel_iterations") if key in enter.attr}
-        outside = f"^{_name(enter.input[0])}"
+        outside = f"^{name_node(enter.input[0])}"
         zero = self._constant(np.int32(0), beside=outside)
         entered = self._add("Enter", [zero], T=types_pb2.DT_INT32, **frame)
         two = attr_value_pb2.AttrValue(i=2)
         merged = self._add("Merge", [entered, entered], T=types_pb2.DT_INT32, N=two)
         switch = self._add("Switch", [merged, self._node.name], output="output_false", T=types_pb2.DT_INT32)
-        one = self._constant(np.int32(1), beside=f"^{_name(merged)}")
+        one = self._constant(np.int32(1), beside=f"^{name_node(merged)}")
         after = self._add("AddV2", [self._body.pick(switch, "output_true", 1), one], T=types_pb2.DT_INT32)
         following = self._add("NextIteration", [after], T=types_pb2.DT_INT32)
-        self._body.nodes[_name(merged)].input[1] = following
+        self._body.nodes[name_node(merged)].input[1] = following
         return self._tell_rounds(merged, self._tensor)
 
     def _tell_rounds(self, rounds: str, goes_on: str) -> list[str]:
@@ -234,9 +230,9 @@ class _Counter:
 
     def _find_enter(self) -> Any:
         for node in self._body.nodes.values():
-            if node.op == "Switch" and _name(node.input[1]) == self._node.name:
-                merge = self._body.nodes.get(_name(node.input[0]))
-                entered = None if merge is None else self._body.nodes.get(_name(merge.input[0]))
+            if node.op == "Switch" and name_node(node.input[1]) == self._node.name:
+                merge = self._body.nodes.get(name_node(node.input[0]))
+                entered = None if merge is None else self._body.nodes.get(name_node(merge.input[0]))
                 if entered is not None and entered.op == "Enter":
                     return entered
         raise _CannotCountError("the loop has no variable of its own by which its rounds could be told")

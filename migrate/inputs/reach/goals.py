@@ -85,7 +85,7 @@ def survey_graph(graph_def: Any, fetches: Iterable[str], feeds: Iterable[str]) -
     """
     library = {function.signature.name: function for function in graph_def.library.function}
     top = _Body("", graph_def.node)
-    needed = top.find_ancestors([name.lstrip("^").split(":")[0] for name in fetches])
+    needed = top.find_ancestors([name_node(name) for name in fetches])
     moved = top.find_descendants({name.split(":")[0] for name in feeds})
     found = _Found()
     found.look(top, [name for name in top.nodes if name in needed], moved, library)
@@ -99,13 +99,13 @@ def survey_graph(graph_def: Any, fetches: Iterable[str], feeds: Iterable[str]) -
         seen.add(name)
         function = library[name]
         body = _Body(name, function.node_def)
-        roots = [text.lstrip("^").split(":")[0] for text in (*function.ret.values(), *function.control_ret.values())]
+        roots = [name_node(text) for text in (*function.ret.values(), *function.control_ret.values())]
         inside = body.find_ancestors(roots)
         moved = body.find_descendants({arg.name for arg in function.signature.input_arg})
         found.look(body, [node for node in body.nodes if node in inside], moved, library)
         pending.extend(_list_called(body.nodes[node] for node in inside))
     shared = {name for name, count in calls.items() if count > 1}
-    return found.finish(shared, graph_def)
+    return found.finish(shared, graph_def, library)
 
 
 def _list_inner(library: Mapping[str, Any]) -> Iterator[Any]:
@@ -135,14 +135,14 @@ class _Body:
             name = pending.pop()
             if name in self.nodes and name not in seen:
                 seen.add(name)
-                pending.extend(_name(text) for text in self.nodes[name].input)
+                pending.extend(name_node(text) for text in self.nodes[name].input)
         return seen
 
     def find_descendants(self, sources: set[str]) -> set[str]:
         users: dict[str, list[str]] = {}
         for node in self.nodes.values():
             for text in node.input:
-                users.setdefault(_name(text), []).append(node.name)
+                users.setdefault(name_node(text), []).append(node.name)
         pending, seen = list(sources), set(sources)
         while pending:
             for user in users.get(pending.pop(), ()):
@@ -153,15 +153,16 @@ class _Body:
 
     def find_source(self, text: str) -> Any | None:
         """The node that makes a value, behind what only hands it on; None for an argument."""
-        node = self.nodes.get(_name(text))
+        node = self.nodes.get(name_node(text))
         for _ in range(len(self.nodes)):
             if node is None or node.op not in _PASSES or not node.input:
                 return node
-            node = self.nodes.get(_name(node.input[0]))
+            node = self.nodes.get(name_node(node.input[0]))
         return None
 
 
-def _name(text: str) -> str:
+def name_node(text: str) -> str:
+    """The node that an edge comes from, however it is spelled: "^node", "node:1", "node:output:0"."""
     return text.lstrip("^").split(":")[0]
 
 
@@ -177,18 +178,17 @@ class _Found:
     def look(self, body: _Body, names: Sequence[str], moved: set[str], library: Mapping[str, Any]) -> None:
         for name in names:
             node = body.nodes[name]
-            if name in moved or any(_name(text) in moved for text in node.input):
+            if name in moved or any(name_node(text) in moved for text in node.input):
                 self._look_at(body, node, moved)
 
-    def finish(self, shared: set[str], graph_def: Any) -> Survey:
+    def finish(self, shared: set[str], graph_def: Any, library: Mapping[str, Any]) -> Survey:
         """Without the functional loops whose functions are called from several places: a count cannot be put in."""
         kept = []
-        functions = {function.signature.name: function for function in graph_def.library.function}
         graphs = {"": {node.name: node for node in graph_def.node}}
         for probe in self._probes:
             if probe.op in _WHILES:
                 if probe.function not in graphs:
-                    graphs[probe.function] = {node.name: node for node in functions[probe.function].node_def}
+                    graphs[probe.function] = {node.name: node for node in library[probe.function].node_def}
                 node = graphs[probe.function][probe.node]
                 if shared & {node.attr["cond"].func.name, node.attr["body"].func.name}:
                     self._unmeasured.append(f"rounds of the loop {probe.place}: its functions have other callers too")
@@ -208,16 +208,16 @@ class _Found:
         op = node.op
         if op in _SWITCHES:
             self._look_at_switch(body, node, moved)
-        elif op in _IFS and _name(node.input[0]) in moved:
+        elif op in _IFS and name_node(node.input[0]) in moved:
             self._add(body, node, 0, BRANCHES, ("not taken", "taken"))
-        elif op in _CASES and _name(node.input[0]) in moved:
+        elif op in _CASES and name_node(node.input[0]) in moved:
             count = len(node.attr["branches"].list.func)
             self._add(body, node, 0, BRANCHES, [f"branch {number}" for number in range(count)])
         elif op == "LoopCond" or op in _WHILES:
             self._add(body, node, 0, LOOPS, ("no round", "one round", "several rounds"))
-        elif op in _LOOKUPS and _name(node.input[1]) in moved:
+        elif op in _LOOKUPS and name_node(node.input[1]) in moved:
             self._add(body, node, 1, LOOKUPS, ("hit", "miss"))
-        elif op in ("Gather", "GatherV2", "ResourceGather") and _name(node.input[1]) in moved:
+        elif op in ("Gather", "GatherV2", "ResourceGather") and name_node(node.input[1]) in moved:
             self._look_at_gather(body, node, moved)
         elif op in BENDS:
             self._add(body, node, 0, ACTIVATIONS, ("lower side", "upper side"))
@@ -233,13 +233,13 @@ class _Found:
 
     def _look_at_switch(self, body: _Body, node: Any, moved: set[str]) -> None:
         pred = node.input[1]
-        maker = body.nodes.get(_name(pred))
+        maker = body.nodes.get(name_node(pred))
         # A cond hands its predicate on by an Identity: one choice, not two.
         while maker is not None and maker.op == "Identity":
             pred = maker.input[0]
-            maker = body.nodes.get(_name(pred))
+            maker = body.nodes.get(name_node(pred))
         key = body.function, pred
-        if key in self._preds or _name(pred) not in moved or (maker is not None and maker.op == "LoopCond"):
+        if key in self._preds or name_node(pred) not in moved or (maker is not None and maker.op == "LoopCond"):
             return
         self._preds.add(key)
         self._add(body, node, 1, BRANCHES, ("not taken", "taken"))
@@ -248,7 +248,7 @@ class _Found:
         axis = body.find_source(node.input[2]) if node.op == "GatherV2" else None
         if axis is not None and axis.op == "Const" and _read_scalar(axis) not in (0, None):
             return
-        if node.op != "ResourceGather" and _name(node.input[0]) in moved and not body.function:
+        if node.op != "ResourceGather" and name_node(node.input[0]) in moved and not body.function:
             return  # no table, but rows of something that was computed
         source = body.find_source(node.input[0])
         shape = _find_shape(source)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ import h5py
 from migrate import errors
 from migrate.readers.keras import configs
 
+_MAGIC = b"\x89HDF"
 LAYER_NAMES, WEIGHT_NAMES, CONFIG = "layer_names", "weight_names", "model_config"
 WEIGHTS = "model_weights"
 VERSION, BACKEND, TRAINING = "keras_version", "backend", "training_config"
@@ -136,6 +138,14 @@ def check_links(file: Any, path: str) -> None:
             where=path,
             hint="do not trust the file; if it is your own, copy it with h5repack, or save the model again",
         )
+
+
+def is_hdf5(path: str) -> bool:
+    """Whether a file starts as HDF5 does; a folder does not."""
+    if os.path.isdir(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
 
 
 def find_links(file: Any, path: str) -> tuple[str, ...]:

@@ -26,12 +26,7 @@ from migrate.readers.keras import (
     upgrade,
 )
 
-_HDF5_MAGIC, _ZIP_MAGIC = b"\x89HDF", b"PK\x03\x04"
 _HINT = "give layers and functions of your own with --custom_objects=module:name"
-
-
-# Of a file without a model: by these it is known again.
-_LAYERS_TOLD = 8
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,17 +73,10 @@ def load_keras(path: str, options: ReadOptions) -> LoadedKeras:
         given = options.architecture or ("" if options.builder else os.path.join(path, detect.KERAS_CONFIG))
         options = dataclasses.replace(options, architecture=given)
         return _load_checkpoint(os.path.join(path, "variables", "variables.index"), options, objects)
-    if not _starts_with(path, _HDF5_MAGIC, _ZIP_MAGIC):
-        return _load_checkpoint(path, options, objects)
-    load = _load_hdf5 if _starts_with(path, _HDF5_MAGIC) else _load_archive
+    if hdf5.is_hdf5(path):
+        return _load_hdf5(path, options, objects)
+    load = _load_archive if scanning.is_archive(path) else _load_checkpoint
     return load(path, options, objects)
-
-
-def _starts_with(path: str, *magics: bytes) -> bool:
-    if os.path.isdir(path):
-        return False
-    with open(path, "rb") as file:
-        return file.read(4) in magics
 
 
 def _load_hdf5(path: str, options: ReadOptions, objects: dict[str, Any]) -> LoadedKeras:
@@ -132,8 +120,7 @@ def _list_layers(layers: Sequence[hdf5.StoredLayer]) -> str:
         for layer in layers
         if layer.weights
     ]
-    more = f", and {len(told) - _LAYERS_TOLD} more" if len(told) > _LAYERS_TOLD else ""
-    return f"{len(layers)} layers, with weights {', '.join(told[:_LAYERS_TOLD])}{more}"
+    return f"{len(layers)} layers, with weights {stored_weights.spell_names(told)}"
 
 
 def _rebuild(

@@ -13,7 +13,7 @@ from typing import Any
 from migrate import errors
 from migrate.graph import index as graph_index
 from migrate.options import ReadOptions
-from migrate.readers.keras import models, topology
+from migrate.readers.keras import models, stored_weights, topology
 from migrate.readers.keras.loading import LoadedKeras
 
 SIGNATURE = "serving_default"
@@ -132,8 +132,7 @@ def _suggest(names: Sequence[str], lost: Sequence[str]) -> str:
     """The layers, those of like names first."""
     close = [match for name in lost for match in difflib.get_close_matches(name, names, n=3)]
     listed = list(dict.fromkeys((*close, *names)))
-    more = f", and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return f"its layers: {', '.join(listed[:_SHOWN])}{more}"
+    return f"its layers: {stored_weights.spell_names(listed, most=_SHOWN)}"
 
 
 def _connect(model: Any, first: Sequence[str], last: Sequence[str], text: str) -> tuple[list[Any], list[Any]]:

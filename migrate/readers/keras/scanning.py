@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from migrate import errors
+from migrate import detect, errors
 from migrate.model import Finding, Format, Severity, Source
 from migrate.readers.keras import configs, hdf5, lambdas, numbered_weights, safety
 from migrate.sources import archives
 
 CODE, OBJECT, EXTERNAL = "keras-code", "keras-object", "external-file"
-_HDF5_MAGIC = b"\x89HDF"
+_ZIP_MAGIC = b"PK\x03\x04"
 _MAX_CONFIG = 2**28
 
 
@@ -38,12 +39,33 @@ def find_unsafe(source: Source) -> tuple[Finding, ...]:
                     links = hdf5.find_links(weights, path)
         # What the model was compiled with is not loaded.
         config = {key: value for key, value in described.items() if key != "compile_config"}
-    elif _is_hdf5(path):
+    elif source.format is Format.KERAS_SAVED_MODEL:
+        config = _read_beside_graph(path)
+    elif hdf5.is_hdf5(path):
         links = hdf5.find_links(path, path)
         config = None if links or numbered_weights.is_numbered(path) else hdf5.parse_hdf5(path).config
     else:
         return ()
     return (*_describe_links(links, path), *_find_in_config(config, path))
+
+
+def _read_beside_graph(path: str) -> Mapping[str, Any]:
+    try:
+        with open(os.path.join(path, detect.KERAS_CONFIG), encoding="utf-8") as file:
+            config = configs.parse_json(file.read())
+    except (OSError, ValueError) as error:
+        raise errors.CorruptModelError(
+            f"{detect.KERAS_CONFIG} is no config in JSON: {error}", where=path, hint="export the model again"
+        ) from error
+    return config if isinstance(config, Mapping) else {}
+
+
+def is_archive(path: str) -> bool:
+    """Whether a file starts as a zip does, be it whole or not; a folder does not."""
+    if os.path.isdir(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
 
 
 def read_archive(path: str, *, check: bool = True) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -79,14 +101,6 @@ def _read_json(archive: zipfile.ZipFile, name: str, path: str) -> Mapping[str, A
     if not isinstance(value, Mapping):
         raise ValueError(f"{name} is no JSON object")
     return value
-
-
-def _is_hdf5(path: str) -> bool:
-    try:
-        with open(path, "rb") as file:
-            return file.read(len(_HDF5_MAGIC)) == _HDF5_MAGIC
-    except IsADirectoryError:
-        return False
 
 
 def _describe_links(links: tuple[str, ...], path: str) -> Iterator[Finding]:

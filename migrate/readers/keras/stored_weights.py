@@ -123,7 +123,7 @@ def _pair_layers(model: Any, stored: hdf5.KerasHdf5) -> list[tuple[Any, hdf5.Sto
     )
 
 
-def spell_names(names: Sequence[str], separator: str = ", ") -> str:
+def spell_names(names: Sequence[str], separator: str = ", ", most: int = _SHOWN) -> str:
     """The first few, for an error's one line."""
-    shown = separator.join(names[:_SHOWN]) or "none"
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
+    shown = separator.join(names[:most]) or "none"
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

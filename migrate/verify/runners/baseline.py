@@ -133,11 +133,8 @@ class LoadedVariant:
         # As hub.Module had it: the graph itself holds "SAVEDMODEL-ASSET", and the loader's init ops alone are told.
         assets = {asset.tensor: os.fsencode(asset.path) for asset in self.variant.assets}
         feeds |= {name: path for name, path in assets.items() if name.split(":")[0] in present}
-        for key, value in values.items():
-            for name, part in zip(inputs[key].tensor_names, split_value(value), strict=True):
-                if name.split(":")[0] in present:
-                    feeds[name] = part
-        return feeds
+        given = name_parts(inputs, values)
+        return feeds | {name: part for name, part in given.items() if name.split(":")[0] in present}
 
     def close(self) -> None:
         self.session.close()
@@ -341,7 +338,7 @@ def _run_reweighed(
             for name, value in others.items():
                 variables[name].load(value, loaded.session)
             outputs = _make_answer(loaded, call, patient)()
-        except Exception:
+        except Exception:  # numbers that nobody trained: what is refused then tells nothing
             continue
         found.weights = list(dict.fromkeys((*found.weights, *others)))
         found.record_reweighed("", call.id, outputs)
@@ -373,6 +370,15 @@ def split_value(value: Any) -> list[Any]:
     if isinstance(value, RaggedValue):
         return [value.flat_values, *value.row_splits]
     return [value]
+
+
+def name_parts(inputs: Mapping[str, SignatureTensor], values: Mapping[str, Any]) -> dict[str, Any]:
+    """feed_dict by tensor name of values by input key."""
+    return {
+        name: part
+        for key, value in values.items()
+        for name, part in zip(inputs[key].tensor_names, split_value(value), strict=True)
+    }
 
 
 def join_parts(tensor: SignatureTensor, parts: list[Any]) -> Any:

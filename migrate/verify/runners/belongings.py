@@ -116,14 +116,14 @@ def read_migrated(path: str, record: Mapping[str, Any], loaded: Any, found: resu
     for name, file in contents.list_files(extra, (provenance.FILE, provenance.ATTACHMENTS)).items():
         found.files[f"{_EXTRA} {name}"] = contents.read_lines(file)
     _read_tables(path, loaded, found)
-    known = list(getattr(getattr(loaded, "whole", loaded), "regularization_losses", ()))
+    known = list(getattr(provenance.find_whole(loaded), "regularization_losses", ()))
     for piece in record["pieces"]:
         target = getattr(loaded, piece["attribute"], None) if piece["attribute"] else loaded
         found.pieces.append(
             {
                 "signature": piece["signature"],
                 "attribute": piece["attribute"],
-                "is_core": not piece["attribute"] and hasattr(loaded, "whole"),
+                "is_core": not piece["attribute"] and provenance.find_whole(loaded) is not loaded,
                 "modes": piece["modes"],
                 "has_training": piece["has_training"],
                 "variables": _list_names(target, "variables"),

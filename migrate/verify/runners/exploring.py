@@ -21,7 +21,7 @@ from migrate.model import Signature
 from migrate.readers import protos, read_model
 from migrate.verdict import EMPTY_BATCH, INPUTS, Coverage
 from migrate.verify.runners.altered import write_altered
-from migrate.verify.runners.baseline import LoadedVariant, split_value
+from migrate.verify.runners.baseline import LoadedVariant, name_parts
 from migrate.verify.runners.process import prepare_process
 from migrate.verify.runners.request import Explored, ExploreRequest
 from migrate.verify.runners.session_state import SessionState
@@ -254,15 +254,7 @@ def _open_saved_model(wish: ExploreRequest, planned: Sequence[Call]) -> Iterator
     session = stack.enter_context(tf.compat.v1.Session(graph=graph))
     with graph.as_default():
         tf.compat.v1.saved_model.load(session, list(meta_graph.meta_info_def.tags), folder)
-
-    def feed(signature: Signature, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            name: part
-            for key, value in values.items()
-            for name, part in zip(signature.inputs[key].tensor_names, split_value(value), strict=True)
-        }
-
-    counted.start(session, graph, feed, stack)
+    counted.start(session, graph, lambda signature, values: name_parts(signature.inputs, values), stack)
     yield counted
 
 
@@ -298,14 +290,15 @@ def _describe(
                         reached += 1
                     else:
                         missed.append(f"{f'{graph.label}: ' if graph.label else ''}{probe.place}: {name}")
-        more = [f"and {len(missed) - _MOST_LINES} more"] if len(missed) > _MOST_LINES else []
-        coverage.append(
-            Coverage(name=kind, level=INPUTS, reached=reached, total=total, missed=(*missed[:_MOST_LINES], *more))
-        )
+        coverage.append(Coverage(name=kind, level=INPUTS, reached=reached, total=total, missed=_shorten(missed)))
     unmeasured = [line for graph in graphs for line in graph.unmeasured]
     unmeasured += [f"{place}: nothing of it could be looked into" for place in lost]
     if unmeasured:
-        more = [f"and {len(unmeasured) - _MOST_LINES} more"] if len(unmeasured) > _MOST_LINES else []
-        lines = (*unmeasured[:_MOST_LINES], *more)
+        lines = _shorten(unmeasured)
         coverage.append(Coverage(name="not measurable", level=INPUTS, reached=0, total=0, unmeasured=lines))
     return coverage
+
+
+def _shorten(lines: Sequence[str]) -> tuple[str, ...]:
+    more = [f"and {len(lines) - _MOST_LINES} more"] if len(lines) > _MOST_LINES else []
+    return (*lines[:_MOST_LINES], *more)

@@ -19,8 +19,6 @@ from migrate.inputs.calls import Call
 from migrate.verify import courses
 from migrate.verify.courses import Course
 from migrate.verify.results import first_line
-from migrate.verify.runners.process import prepare_process
-from migrate.verify.runners.request import FitRequest
 
 OBJECTIVE = "objective"
 # A dropped unit may well be kept a second time: a few passes tell.
@@ -131,7 +129,3 @@ def _fit(trainee: Trainee, label: str, batches: Sequence[Call], steps: int, name
     if not any(np.any(value) for step in course.steps for key, value in step.items() if key.startswith("gradient of ")):
         raise UntrainableError("every gradient is zero on these inputs")
     return course
-
-
-def load_libraries(wish: FitRequest) -> None:
-    prepare_process(wish.op_library)

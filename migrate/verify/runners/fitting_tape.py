@@ -113,7 +113,7 @@ def run_migrated(wish: FitRequest) -> None:
         piece, _ = find_piece(record, call)
         if piece is None:
             raise UntrainableError("it has no such piece")
-        whole = getattr(loaded, "whole", loaded)
+        whole = provenance.find_whole(loaded)
         variables = dict(zip(record["variables"], getattr(whole, "variables", ()), strict=True))
         trained = {id(variable) for variable in getattr(whole, "trainable_variables", ())}
 

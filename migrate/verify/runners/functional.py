@@ -21,14 +21,10 @@ from migrate.readers import read_model
 from migrate.rebuild.module import rebuild_model
 from migrate.verify.runners.calling import call_piece, find_piece, to_tensor
 from migrate.verify.runners.process import prepare_process
-from migrate.verify.runners.request import FunctionsRequest, Subject
+from migrate.verify.runners.request import CALL, INPUT, OUTPUT, FunctionsRequest, Subject
 from migrate.verify.runners.servable import TRAINING_TAGS, LoadedSavedModel
 from migrate.verify.runners.side import MIGRATED, SESSION
 from migrate.write import provenance, writer
-
-SIGNATURE = "call"
-# Keys of the signature: inputs in their order, outputs by the order of their keys.
-INPUT, OUTPUT = "input_", "output_"
 
 
 def run(wish: FunctionsRequest) -> None:
@@ -58,7 +54,7 @@ def run(wish: FunctionsRequest) -> None:
     root = tf.Module()
     root.loaded = loaded
     root.call = tf.function(apply, autograph=False).get_concrete_function(**specs)
-    tf.saved_model.save(root, wish.folder, signatures={SIGNATURE: root.call})
+    tf.saved_model.save(root, wish.folder, signatures={CALL: root.call})
 
 
 def _make_spec(value: np.ndarray, name: str) -> tf.TensorSpec:

@@ -20,7 +20,7 @@ from migrate.graph import index as graph_index
 from migrate.graph.subgraph import Subgraph
 from migrate.inputs import calls as call_files
 from migrate.readers import protos
-from migrate.verify.runners.baseline import split_value
+from migrate.verify.runners.baseline import name_parts
 from migrate.verify.runners.gradients import make_weights
 from migrate.verify.runners.intermediates import LISTING, VALUES
 from migrate.verify.runners.process import prepare_process
@@ -47,13 +47,7 @@ def run(request: InsideRequest) -> None:
     with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
         tf.compat.v1.saved_model.load(session, list(meta_graph.meta_info_def.tags), subject.path)
         _import(graph, flat)
-        feeds = {
-            name: part
-            for key, value in call.inputs.items()
-            for name, part in zip(
-                signature.inputs[names.inputs.get(key, key)].tensor_names, split_value(value), strict=True
-            )
-        }
+        feeds = name_parts(signature.inputs, {names.inputs.get(key, key): v for key, v in call.inputs.items()})
         index = graph_index.GraphIndex(flat)
         order = _order_backwards(index, graph_index.parse_tensor_name(resolved).node)
         found = _differentiate(session, graph, index, resolved, order, feeds)

@@ -24,7 +24,7 @@ from migrate.inputs import calls as call_files
 from migrate.options import ReadOptions
 from migrate.readers import protos, read_model
 from migrate.verify.runners.altered import write_altered
-from migrate.verify.runners.baseline import LoadedVariant, as_array, split_value
+from migrate.verify.runners.baseline import LoadedVariant, as_array, name_parts
 from migrate.verify.runners.process import prepare_process
 from migrate.verify.runners.request import InsideRequest
 from migrate.verify.runners.side import MIGRATED, SESSION
@@ -160,11 +160,7 @@ def _run_exposed(
     signature = next(s for v in read_variants(path) for s in v.signatures.values() if s.key == key)
     exposed = exposure.expose_signature(meta_graph.graph_def, signature, with_bodies=with_bodies)
     write_altered(saved_model, path, folder)
-    feeds = {
-        name: part
-        for input_key, value in call.inputs.items()
-        for name, part in zip(signature.inputs[input_key].tensor_names, split_value(value), strict=True)
-    }
+    feeds = name_parts(signature.inputs, call.inputs)
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         tf.compat.v1.saved_model.load(session, list(meta_graph.meta_info_def.tags), folder)
         fetched = session.run({name: tensor for name, (tensor, _) in exposed.items()}, feeds)

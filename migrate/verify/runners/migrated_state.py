@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from migrate.readers import protos
 from migrate.verify.runners.calling import spell_variable, to_value
+from migrate.write import provenance
 
 # Functions that the loader runs, and the saver of an older TensorFlow: what they write is no call's doing.
 _LOADING = re.compile(r"__inference__(traced_(save|restore)|initializer|creator|destroyer)")
@@ -53,7 +54,7 @@ class LoadedModel:
     @property
     def whole(self) -> Any:
         """What lists all variables and losses: the root, or what a core keeps beside its own."""
-        return getattr(self.object, "whole", self.object)
+        return provenance.find_whole(self.object)
 
     def reset(self) -> None:
         """Undoes what calls have left behind."""

@@ -9,6 +9,9 @@ from migrate.isolation import Job
 from migrate.options import ReadOptions
 from migrate.verdict import Coverage, InputPreview
 
+# Key of the signature that a FunctionsRequest saves, and its keys: inputs in their order, outputs by the order of keys.
+CALL, INPUT, OUTPUT = "call", "input_", "output_"
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Names:

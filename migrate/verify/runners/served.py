@@ -15,7 +15,7 @@ from migrate.readers import protos
 from migrate.verdict import EMPTY_BATCH, SESSION
 from migrate.verify import results as result_files
 from migrate.verify.runners.altered import write_altered
-from migrate.verify.runners.baseline import join_parts, split_value
+from migrate.verify.runners.baseline import join_parts, name_parts
 from migrate.verify.runners.calling import find_piece
 from migrate.verify.signature_defs import read_variants
 
@@ -108,10 +108,6 @@ def _restore(session: Any, meta_graph: Any, path: str) -> None:
 
 
 def _run_call(session: Any, signature: Signature, call: call_files.Call) -> dict[str, Any]:
-    feeds = {
-        name: part
-        for key, value in call.inputs.items()
-        for name, part in zip(signature.inputs[key].tensor_names, split_value(value), strict=True)
-    }
+    feeds = name_parts(signature.inputs, call.inputs)
     fetches = {key: list(tensor.tensor_names) for key, tensor in signature.outputs.items()}
     return {key: join_parts(signature.outputs[key], parts) for key, parts in session.run(fetches, feeds).items()}

@@ -13,18 +13,24 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from migrate import isolation
 from migrate.model import Finding, Severity, Source
 from migrate.options import ReadOptions, Tolerance
+from migrate.verdict import EMPTY_BATCH
+from migrate.verify.judging.values import compare_values
+from migrate.verify.results import first_line
 
 ENDING = ".keras"
 WRITTEN, NOT_WRITTEN = "keras-file-written", "keras-file-not-written"
+# `_flatten_layers`, of tf_keras 2.15 to 2.21 and keras 3.0 to 3.12, is the one way to layers at any depth in both.
 # What the base of all layers of Keras 3 takes without naming it (keras/src/layers/layer.py).
 _SHAPES = frozenset(("batch_input_shape", "batch_shape", "input_shape"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class KerasFileRequest:
+class Keras3Request:
     """Attributes:
     source: the Keras source.
     read: what its reader is told.
@@ -43,14 +49,14 @@ class KerasFileRequest:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class KerasFileAnswer:
+class Keras3Answer:
     """What was compared, or why nothing was written ("" where it was)."""
 
     compared: str
     refusal: str
 
 
-def write_keras_file(request: KerasFileRequest) -> KerasFileAnswer:
+def write_model(request: Keras3Request) -> Keras3Answer:
     """Job: writes the file, unless Keras 3 cannot express the model or computes something else."""
     from migrate.readers.keras import loading
 
@@ -58,20 +64,22 @@ def write_keras_file(request: KerasFileRequest) -> KerasFileAnswer:
     try:
         model = _rebuild(loaded.model, request.scratch)
     except Exception as error:  # Keras says in many ways that it has no such layer or argument
-        return KerasFileAnswer(compared="", refusal=f"Keras 3 cannot express it: {_first_line(error)}")
+        return Keras3Answer(
+            compared="", refusal=f"Keras 3 cannot express it: {type(error).__name__}: {first_line(error)}"
+        )
     compared, difference = _compare(loaded, model, request)
     if difference:
-        return KerasFileAnswer(compared=compared, refusal=f"it would not be the same model: {difference}")
+        return Keras3Answer(compared=compared, refusal=f"it would not be the same model: {difference}")
     partial = os.path.join(request.scratch, f"whole{ENDING}")
     model.save(partial)
     os.replace(partial, request.path)
-    return KerasFileAnswer(compared=compared, refusal="")
+    return Keras3Answer(compared=compared, refusal="")
 
 
-JOB = isolation.Job("migrate.keras_file:write_keras_file", KerasFileRequest, KerasFileAnswer)
+JOB = isolation.Job("migrate.keras3:write_model", Keras3Request, Keras3Answer)
 
 
-def describe(answer: KerasFileAnswer, where: str) -> Finding:
+def describe(answer: Keras3Answer, where: str) -> Finding:
     """For the report."""
     if answer.refusal:
         return Finding(
@@ -87,10 +95,6 @@ def describe(answer: KerasFileAnswer, where: str) -> Finding:
         where=where,
         message=f"{os.path.basename(where)} is the model for Keras 3; compared with the original: {answer.compared}",
     )
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300]}" if str(error).strip() else repr(error)
 
 
 def _rebuild(model: Any, scratch: str) -> Any:
@@ -124,7 +128,6 @@ def _find_activations(value: Any) -> set[str]:
 def _is_another(activation: str) -> bool:
     """Whether Keras 3 computes something else by that name."""
     import keras
-    import numpy as np
     import tensorflow as tf
     import tf_keras
 
@@ -183,41 +186,41 @@ def _list_parameters(layer: type) -> set[str]:
     return found | _SHAPES
 
 
-def _compare(loaded: Any, model: Any, request: KerasFileRequest) -> tuple[str, str]:
+def _compare(loaded: Any, model: Any, request: Keras3Request) -> tuple[str, str]:
     """What was compared, and the first difference."""
-    import numpy as np
-
     from migrate.inputs import calls
-    from migrate.readers.keras import parts
 
     original, tolerance = loaded.model, request.tolerance
 
     def differ(first: Any, second: Any) -> bool:
-        one, other = np.asarray(first), np.asarray(second)
-        return one.shape != other.shape or not np.allclose(
-            other, one, rtol=tolerance.relative, atol=tolerance.absolute, equal_nan=True
+        found = compare_values(
+            np.asarray(first), np.asarray(second), where="", route="", output="", tolerance=tolerance
         )
+        return not found.equal
 
     trained = list(zip(original.trainable_weights, model.trainable_weights, strict=False))
     if len(original.trainable_weights) != len(model.trainable_weights) or any(differ(a, b) for a, b in trained):
         return "", "its trainable weights differ"
     told, moved_alike = [f"{len(trained)} trainable weights"], True
-    for training in (False, True):
-        if training and _draws(original):
-            break
+    planned = calls.load_calls(request.calls) if request.calls else []
+    # Of the whole model; a core's calls, and those of parts, are others.
+    fitting = [call for call in planned if set(call.inputs) == set(loaded.input_names) and call.case != EMPTY_BATCH]
+    if planned and not fitting:
+        return "; ".join(told), "no call of the whole model was planned, so nothing shows that it is the same"
+    for training in (False, True) if fitting else ():
         count = 0
-        for call in calls.load_calls(request.calls) if request.calls else ():
-            if call.signature != parts.SIGNATURE or "train" in call.tags or call.case == "batch_0":
+        for call in fitting:
+            values = [call.inputs[name] for name in loaded.input_names]
+            if training and _draws(original, values):
                 continue
-            inputs = [call.inputs[name] for name in loaded.input_names]
-            pairs = list(zip(_answer(original, inputs, training), _answer(model, inputs, training), strict=True))
+            pairs = list(zip(*(_answer(side, values, training) for side in (original, model)), strict=True))
             if any(differ(a, b) for a, b in pairs):
                 return "; ".join(told), f"outputs of {call.case} differ{' in training' if training else ''}"
             count += len(pairs)
             if training:
                 left = zip(original.non_trainable_weights, model.non_trainable_weights, strict=False)
                 moved_alike = moved_alike and not any(differ(a, b) for a, b in left)
-        told.append(f"{count} outputs{' in training mode' if training else ''}")
+        told += [f"{count} outputs{' in training mode' if training else ''}"] if count else []
     if differ(_sum_losses(original), _sum_losses(model)):
         return "; ".join(told), "its regularization losses differ"
     told.append("regularization losses")
@@ -228,16 +231,27 @@ def _compare(loaded: Any, model: Any, request: KerasFileRequest) -> tuple[str, s
     return "; ".join(told), ""
 
 
-def _draws(model: Any) -> bool:
+def _draws(model: Any, values: Sequence[Any]) -> bool:
     """Whether training draws random numbers, which the two Keras draw in their own ways."""
-    return any("Dropout" in type(layer).__name__ or "Gaussian" in type(layer).__name__ for layer in model.submodules)
-
-
-def _answer(model: Any, inputs: Sequence[Any], training: bool) -> list[Any]:
     import tensorflow as tf
 
-    values = [tf.constant(value) for value in inputs]
-    return list(tf.nest.flatten(model(values if len(values) > 1 else values[0], training=training)))
+    from migrate.graph.randomness import RANDOM_OPS
+    from migrate.readers.keras import models
+
+    traced = tf.function(lambda: _call(model, values, True), autograph=False).get_concrete_function()
+    return any(op in RANDOM_OPS for op, _ in models.count_ops(traced.graph))
+
+
+def _answer(model: Any, values: Sequence[Any], training: bool) -> list[Any]:
+    return [np.asarray(output) for output in _call(model, values, training)]
+
+
+def _call(model: Any, values: Sequence[Any], training: bool) -> list[Any]:
+    import tensorflow as tf
+
+    from migrate.readers.keras import models
+
+    return models.call_model(model, [tf.constant(value) for value in values], training=training)
 
 
 def _sum_losses(model: Any) -> float:

@@ -6,7 +6,7 @@ import pytest
 import tf_keras
 
 import migrate
-from migrate import keras_file
+from migrate import keras3
 from migrate.options import MigrateOptions
 
 ALSO = MigrateOptions(also=("keras",))
@@ -33,7 +33,7 @@ def find(outcome, code):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("keras_file")
+    folder = tmp_path_factory.mktemp("keras3")
     model = build()
     model.save(folder / "m.h5")
     return model, migrate.migrate_model(folder / "m.h5", folder / "out", ALSO), folder
@@ -42,7 +42,7 @@ def written(tmp_path_factory):
 def test_the_same_model(written):
     model, outcome, folder = written
     assert outcome.status.value == "migrated", outcome.error
-    (told,) = find(outcome, keras_file.WRITTEN)
+    (told,) = find(outcome, keras3.WRITTEN)
     assert "outputs" in told.message and "regularization losses" in told.message
     loaded = keras.models.load_model(folder / "out.keras", compile=False)
     ids = np.array([[1, 2, 3, 4, 5, 6], [8, 0, 0, 7, 2, 1], [3, 3, 3, 3, 3, 3]], np.int32)
@@ -70,7 +70,7 @@ def test_what_keras_3_computes_otherwise_is_not_written(tmp_path):
     build(gate="hard_sigmoid").save(tmp_path / "m.h5")
     outcome = migrate.migrate_model(tmp_path / "m.h5", tmp_path / "out", MigrateOptions(also=("keras",), verify="none"))
     assert outcome.status.value == "migrated", outcome.error
-    (told,) = find(outcome, keras_file.NOT_WRITTEN)
+    (told,) = find(outcome, keras3.NOT_WRITTEN)
     assert "hard_sigmoid is another function" in told.message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.h5", "out"]
 
@@ -79,4 +79,4 @@ def test_a_source_without_keras_says_so(zoo_path, tmp_path):
     options = MigrateOptions(also=("keras",), verify="none")
     outcome = migrate.migrate_model(zoo_path / "frozen_constants" / "model", tmp_path / "out", options)
     assert outcome.status.value == "migrated", outcome.error
-    assert "no architecture of Keras" in find(outcome, keras_file.NOT_WRITTEN)[0].message
+    assert "no architecture of Keras" in find(outcome, keras3.NOT_WRITTEN)[0].message
