@@ -266,11 +266,16 @@ def write(keras, name, build, dest, saved_model=False):
     os.makedirs(folder)
     shutil.move(path, os.path.join(folder, os.path.basename(path)))
     shutil.rmtree(work)
+    write_truth(folder, slug, keras, found, generator="keras_models.py", trainable_variables=trained,
+                variables=weights, covers=build.__doc__)
+
+
+def write_truth(folder, slug, keras, found, **more):
+    """truth.npz, and origin.json with what wrote it."""
     np.savez_compressed(os.path.join(folder, "truth.npz"), **{key: found[key] for key in sorted(found)})
     import tensorflow
-    origin = {"slug": slug, "generator": "keras_models.py", "library": keras.name, "keras": keras.version,
-              "tensorflow": tensorflow.__version__, "python": platform.python_version(),
-              "trainable_variables": trained, "variables": weights, "covers": build.__doc__}
+    origin = dict(more, slug=slug, library=keras.name, keras=keras.version, tensorflow=tensorflow.__version__,
+                  python=platform.python_version())
     with open(os.path.join(folder, "origin.json"), "w") as stream:
         json.dump(origin, stream, indent=1, sort_keys=True)
         stream.write("\n")

@@ -9,13 +9,10 @@ truth.npz as keras_models.py describes it, and origin.json, whose `source` and `
 """
 
 import argparse
-import json
 import os
-import platform
 import shutil
 import tempfile
 
-import numpy as np
 
 import keras_models
 
@@ -67,16 +64,9 @@ def write(keras, how, dest):
     shutil.move(work, os.path.join(folder, "model"))
     with open(os.path.join(folder, "model.json"), "w") as stream:
         stream.write(config + "\n")
-    np.savez_compressed(os.path.join(folder, "truth.npz"), **{key: found[key] for key in sorted(found)})
-    import tensorflow
-    origin = {"slug": slug, "generator": "keras_weights.py", "library": keras.name, "keras": keras.version,
-              "tensorflow": tensorflow.__version__, "python": platform.python_version(),
-              "trainable_variables": trained, "variables": weights, "covers": save.__doc__,
-              "source": os.path.join("model", source).rstrip("/"), "options": {"architecture": "model.json"}}
-    with open(os.path.join(folder, "origin.json"), "w") as stream:
-        json.dump(origin, stream, indent=1, sort_keys=True)
-        stream.write("\n")
-    print("wrote %s: %d arrays" % (slug, len(found)))
+    keras_models.write_truth(
+        folder, slug, keras, found, generator="keras_weights.py", trainable_variables=trained, variables=weights,
+        covers=save.__doc__, source=os.path.join("model", source).rstrip("/"), options={"architecture": "model.json"})
 
 
 def main():
