@@ -64,9 +64,7 @@ def write_model(request: Keras3Request) -> Keras3Answer:
     try:
         model = _rebuild(loaded.model, request.scratch)
     except Exception as error:  # Keras says in many ways that it has no such layer or argument
-        return Keras3Answer(
-            compared="", refusal=f"Keras 3 cannot express it: {type(error).__name__}: {first_line(error)}"
-        )
+        return Keras3Answer(compared="", refusal=f"Keras 3 cannot express it: {first_line(error)}")
     compared, difference = _compare(loaded, model, request)
     if difference:
         return Keras3Answer(compared=compared, refusal=f"it would not be the same model: {difference}")

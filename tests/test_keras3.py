@@ -6,8 +6,9 @@ import pytest
 import tf_keras
 
 import migrate
-from migrate import keras3
-from migrate.options import MigrateOptions
+from migrate import detect, keras3
+from migrate.inputs import calls
+from migrate.options import MigrateOptions, ReadOptions, Tolerance
 
 ALSO = MigrateOptions(also=("keras",))
 LAYERS = tf_keras.layers
@@ -80,3 +81,21 @@ def test_a_source_without_keras_says_so(zoo_path, tmp_path):
     outcome = migrate.migrate_model(zoo_path / "frozen_constants" / "model", tmp_path / "out", options)
     assert outcome.status.value == "migrated", outcome.error
     assert "no architecture of Keras" in find(outcome, keras3.NOT_WRITTEN)[0].message
+
+
+def test_nothing_is_written_on_calls_of_something_else(written, tmp_path):
+    """Those of a core, say: they do not show that the whole is the same."""
+    _, _, folder = written
+    calls.save_calls(
+        str(tmp_path), [calls.Call(tags=("serve",), signature="x", case="batch_1", inputs={"y": np.ones(2)})]
+    )
+    request = keras3.Keras3Request(
+        source=detect.detect_format(folder / "m.h5"),
+        read=ReadOptions(),
+        calls=str(tmp_path),
+        path=str(tmp_path / "m.keras"),
+        scratch=str(tmp_path),
+        tolerance=Tolerance(),
+    )
+    assert "no call of the whole model was planned" in keras3.write_model(request).refusal
+    assert not (tmp_path / "m.keras").exists()

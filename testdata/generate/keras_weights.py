@@ -13,7 +13,6 @@ import os
 import shutil
 import tempfile
 
-
 import keras_models
 
 

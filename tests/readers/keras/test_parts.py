@@ -1,5 +1,6 @@
 """Parts of Keras models: pieces by layer names, a core with its heads, explanation signatures; all against Keras."""
 
+import json
 import pathlib
 import re
 import shlex
@@ -14,7 +15,7 @@ import tensorflow_hub as hub
 import tf_keras
 
 import migrate
-from migrate import errors, readers
+from migrate import errors, inspection, readers
 from migrate.options import MigrateOptions, ReadOptions
 from migrate.verdict import Verdict
 from tests.catalogue.truth import TESTDATA
@@ -233,3 +234,20 @@ def test_saved_model_that_keras_cannot_rebuild_is_migrated_by_its_graph(tmp_path
     if lacking:
         named = MigrateOptions(read=ReadOptions(custom_objects=("os:path",)))
         assert migrate.migrate_model(source, tmp_path / "other", named).status.value == "blocked"
+
+
+def test_config_beside_a_graph_is_scanned(tmp_path):
+    """What Keras would run of a SavedModel of tf.keras in TF1, as of a file."""
+    source = tmp_path / "source"
+    shutil.copytree(TESTDATA / "keras" / "tfkeras_224_dense_saved" / "model", source)
+    assert inspection.scan_source(source) == ()
+    config = source / "assets" / "saved_model.json"
+    told = json.loads(config.read_text(encoding="utf-8"))
+    code = ["4wEAAAA=\n", None, None]
+    entry = {"class_name": "Lambda", "config": {"name": "bad", "function_type": "lambda", "function": code}}
+    told["config"]["layers"].append(entry)
+    config.write_text(json.dumps(told), encoding="utf-8")
+    assert [finding.code for finding in inspection.scan_source(source)] == ["keras-code"]
+    config.write_text("{", encoding="utf-8")
+    with pytest.raises(errors.CorruptModelError, match="is no config"):
+        inspection.scan_source(source)
