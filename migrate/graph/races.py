@@ -16,6 +16,9 @@ from migrate.graph import index as graph_index
 _PASSING = frozenset({"Identity", "Switch", "Merge", "Enter", "Exit", "NextIteration", *references.FORWARDING})
 # They take a variable or table and neither read nor write its value.
 _LOOKS = frozenset({"VarIsInitializedOp", "VariableShape", "IsVariableInitialized", "LookupTableSizeV2"})
+# They hand the memory of their input on: what takes it reads then, and sees what was written to a reference meanwhile
+# (tensorflow/core/kernels/identity_op.h, reshape_op.h).
+_SHARING = frozenset({"Identity", "Reshape", "ExpandDims", "Squeeze", "StopGradient", "PreventGradient"})
 _READS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "LookupTableFindV2", "LookupTableFind"})
 
 
@@ -34,6 +37,7 @@ def find_races(index: graph_index.GraphIndex, tensors: Sequence[str]) -> list[tu
     """(reader, writer) of one variable or table, in no stated order, of a call that fetches `tensors`."""
     everything = index.ancestors(tensors)
     writing = _find_writing_functions(index)
+    consumers = index.consumers()
     readers: dict[str, list[str]] = {}
     writers: dict[str, list[str]] = {}
     for node in index.graph_def.node:
@@ -45,6 +49,8 @@ def find_races(index: graph_index.GraphIndex, tensors: Sequence[str]) -> list[tu
                 continue
             kinds = writers if _writes(index, node, position, ref, writing) else readers
             kinds.setdefault(state, []).append(node.name)
+            if kinds is readers and node.op in _SHARING and _is_reference(index, ref):
+                readers[state].extend(name for name in _find_late(consumers, node.name) if name in everything)
     return [
         (reader, writer)
         for state, names in writers.items()
@@ -52,6 +58,17 @@ def find_races(index: graph_index.GraphIndex, tensors: Sequence[str]) -> list[tu
         for reader in readers.get(state, ())
         if reader not in index.ancestors([writer]) and writer not in index.ancestors([reader])
     ]
+
+
+def _find_late(consumers: Mapping[str, list[tuple[Any, int]]], reader: str) -> list[str]:
+    """What reads the memory that `reader` hands on, and runs later than it."""
+    pending, found = [reader], dict[str, None]()
+    while pending:
+        for node, position in consumers.get(pending.pop(), ()):
+            if not node.input[position].startswith("^") and node.name not in found:
+                found[node.name] = None
+                pending.extend([node.name] if node.op in _SHARING else ())
+    return list(found)
 
 
 def order_reads_first(graph_def: Any, tensors: Sequence[str]) -> Any:

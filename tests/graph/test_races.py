@@ -96,3 +96,24 @@ def test_reads_come_first_in_the_copy():
             tf.import_graph_def(ordered, name="")
             session.run("total/Assign")
             assert session.run(names) == [1, 6]
+
+
+def test_what_takes_the_memory_of_a_reference_reads_it_then():
+    """TF1's Identity does not copy: a write that comes after it, and before the op that takes what it gives, shows."""
+    with tf.Graph().as_default() as graph:
+        total = v1.get_variable("total", [3], use_resource=False, initializer=v1.ones_initializer())
+        shared = tf.reshape(tf.identity(total, name="shared"), [3], name="reshaped")
+        x = v1.placeholder(tf.float32, [])
+        value = tf.add(shared, x, name="value")
+        update = v1.assign_add(total, [5.0] * 3, name="update")
+        with tf.control_dependencies([shared]):
+            written_after_the_identity = v1.assign_add(total, [1.0] * 3, name="later")
+    names = [value.name, update.name, written_after_the_identity.name]
+    index = GraphIndex(graph.as_graph_def())
+    races = find_races(index, names)
+    assert {("value", "update"), ("value", "later")} <= set(races)
+    assert ("shared", "later") not in races, "an edge says which comes first"
+    ordered = order_reads_first(graph.as_graph_def(), names)
+    waiting = {node.name: set(node.input) for node in ordered.node}
+    assert "^value" in waiting["update"] and "^value" in waiting["later"]
+    assert not {race for race in find_races(GraphIndex(ordered), names) if "value" in race}
