@@ -26,6 +26,8 @@ from tests import sharing
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ZOO = ROOT / "testdata" / "zoo"
+# pytest makes a parameter's whole value the test's name, and every process holds every name.
+LONGEST_NAME = 2_000
 
 
 def pytest_addoption(parser):
@@ -38,6 +40,8 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     """Leaves out what takes minutes unless it is asked for; says what belongs in one process."""
     for item in items:
+        if len(item.nodeid) > LONGEST_NAME:
+            raise pytest.UsageError(f"{item.nodeid[:200]}...: a name of {len(item.nodeid):,} characters; give it an id")
         item.add_marker(pytest.mark.xdist_group(sharing.name_group(item)))
     if config.getoption("--run-slow") or os.environ.get("RUN_SLOW") == "1":
         return

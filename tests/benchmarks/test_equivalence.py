@@ -22,7 +22,10 @@ def model(tmp_path_factory):
         off = tf.constant(1.0, name="one") - tf.constant(1.0, name="other_one")
         silenced = tf.multiply(tf.tanh(x, name="silenced"), off)
         chosen = tf.where(tf.constant(False, name="never"), tf.tanh(x, name="untaken"), tf.tanh(x, name="taken"))
-        looped = tf.while_loop(lambda i, _: i < 3, lambda i, y: (i + 1, tf.tanh(y, name="turned")), (0, x))[1]
+        # Two ends, so that no single change makes a loop without one.
+        looped = tf.while_loop(
+            lambda i, _: i < 3, lambda i, y: (i + 1, tf.tanh(y, name="turned")), (0, x), maximum_iterations=5
+        )[1]
         branch = tf.cond(tf.reduce_sum(x) > 0, lambda: tf.tanh(x, name="branched"), lambda: x)
         kept = tf.add(tf.abs(x, name="kept"), tf.constant(0.0, name="nothing"), name="added")
         first = tf.cast(sized[0], tf.float32)

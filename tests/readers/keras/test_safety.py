@@ -6,7 +6,6 @@ import marshal
 import zipfile
 
 import h5py
-import numpy as np
 import pytest
 import tf_keras
 
@@ -196,18 +195,18 @@ def test_hdf5_that_opens_other_files(files, tmp_path, suffix, change):
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "message"),
+    ("name", "size", "message"),
     [
-        ("../../evil.py", b"x", "leads out of it"),
-        ("/evil.py", b"x", "leads out of it"),
-        ("assets/zeros", np.zeros(80 * 2**20, np.uint8).tobytes(), "times its"),
+        ("../../evil.py", 1, "leads out of it"),
+        ("/evil.py", 1, "leads out of it"),
+        ("assets/zeros", 80 * 2**20, "times its"),
     ],
 )
-def test_archive_that_is_none(files, tmp_path, name, data, message):
+def test_archive_that_is_none(files, tmp_path, name, size, message):
     path = tmp_path / "bad.keras"
     path.write_bytes((files / "m.keras").read_bytes())
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(name, data)
+        archive.writestr(name, bytes(size))
     for read in (lambda: loading.load_keras(str(path), ReadOptions()), lambda: inspection.scan_source(path)):
         with pytest.raises(errors.UnsafeModelError, match=message):
             read()
