@@ -290,7 +290,7 @@ def check_values(flag: str, values: tuple[str, ...], known: tuple[str, ...]) -> 
 
 
 # 0 last: what the first call of a signature tells (gradients, moving averages) wants rows.
-BATCH_SIZES = (1, 3, 0)
+BATCH_SIZES = (1, 3, 8, 0)
 LEVELS = ("interface", "inference", "training", "gradients", "trajectory")
 
 

@@ -31,7 +31,7 @@ from migrate.verify.runners.side import MIGRATED, SESSION
 from migrate.verify.signature_defs import describe_migrated, describe_signature, describe_variants, read_variants
 from migrate.write import provenance
 
-_MOST_GRADIENT_CALLS = 3
+_MOST_GRADIENT_CALLS = 4
 _MOST_REWEIGHED = 2
 _NOT_ORDINARY = frozenset({EMPTY_BATCH, "defaults_omitted", "unusual", "nonfinite"})
 

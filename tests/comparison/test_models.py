@@ -268,20 +268,22 @@ def test_candidate_that_does_not_load_is_a_result(chains, tmp_path):
     assert found.verdict.value == "FAIL" and "does not load" in found.failures[0]
 
 
-def test_candidate_that_hangs_is_a_result(chains):
-    options = migrate.CompareOptions(limits=migrate.Limits(timeout=0.001))
-    with pytest.raises(migrate.MigrateError, match="did not finish"):
-        migrate.compare_models(chains / "old", chains / "new", options)  # here it is the baseline that hangs
-    options = migrate.CompareOptions(limits=options.limits, inputs=str(chains / "in.npz"))
-    found = migrate.compare_models(*_record(chains), options)
+def test_candidate_that_hangs_is_a_result(chains, tmp_path):
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, "x")], autograph=False)
+    def turn(x):
+        return {"y": tf.while_loop(lambda y: y[0, 0] < np.inf, lambda y: (0.5 * y,), (x,))[0][:, 0]}
+
+    module = tf.Module()
+    module.call = turn
+    tf.saved_model.save(module, str(tmp_path / "endless"), signatures={"f": turn})
+    options = migrate.CompareOptions(limits=migrate.Limits(timeout=3))
+    with pytest.raises(migrate.MigrateError, match="did not finish"):  # here it is the baseline that hangs
+        migrate.compare_models(tmp_path / "endless", chains / "new", options)
+    save_arrays(tmp_path / "recorded.npz", {"given|f|y": np.ones(1, np.float32)})
+    save_arrays(tmp_path / "in.npz", {"given|f|x": np.ones((1, 4), np.float32)})
+    options = migrate.CompareOptions(limits=options.limits, inputs=str(tmp_path / "in.npz"))
+    found = migrate.compare_models(tmp_path / "recorded.npz", tmp_path / "endless", options)
     assert found.verdict.value == "FAIL" and "did not finish" in found.failures[0]
-
-
-def _record(chains):
-    path = chains / "recorded.npz"
-    save_arrays(path, {"given|f|y": np.ones(1, np.float32)})
-    save_arrays(chains / "in.npz", {"given|f|x": np.ones((1, 4), np.float32)})
-    return path, chains / "new"
 
 
 def inside(**values):
