@@ -86,6 +86,17 @@ BUILD = isolation.Job(
         "migrate.write.writer",
     ),
 )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRequest:
+    """A model that is copied as it is."""
+
+    path: str
+    allow_unsafe_ops: tuple[str, ...]
+
+
+CHECK = isolation.Job("migrate.pipeline:check", CheckRequest, type(None))
 _STAGE_FILE = "stage"
 _SCRATCH = "scratch"
 _CALLS = "calls"
@@ -217,8 +228,7 @@ def _migrate_found(
         progress.work = work
         status, error, place = Status.MIGRATED, "", dest
         if found.format is Format.TF2_SAVED_MODEL:
-            progress.stage = "write"
-            copying.copy_model(found.path, publication.staged)
+            _copy(found, publication.staged, options, progress)
             status = Status.ALREADY_TF2
         else:
             _make(found, publication.staged, work, dest, options, progress)
@@ -236,6 +246,20 @@ def _migrate_found(
                 archive.write_archive(publication.staged, dest + archive.ENDING)
             publication.publish(place)
         return outcome
+
+
+def _copy(found: Source, staged: str, options: MigrateOptions, progress: Progress) -> None:
+    """What is published under this name is no less safe for having been TF2 before."""
+    progress.stage = "read"
+    request = CheckRequest(path=found.path, allow_unsafe_ops=options.allow_unsafe_ops)
+    isolation.run_job(CHECK, request, limits=options.limits, where=found.path, read_only=(found.path,))
+    progress.stage = "write"
+    copying.copy_model(found.path, staged)
+
+
+def check(request: CheckRequest) -> None:
+    """Job: refuses a model that would do more than compute."""
+    scan.check_model(request.path, request.allow_unsafe_ops)
 
 
 def _check_destination(dest: str, options: MigrateOptions) -> None:

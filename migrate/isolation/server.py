@@ -39,7 +39,6 @@ def serve(path: str, folder: str) -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     watchers: set[int] = set()
-    is_complete = False
     while True:
         _reap(watchers)
         ready, _, _ = select.select([listener, sys.stdin], [], [], _POLL_SECONDS)
@@ -57,11 +56,6 @@ def serve(path: str, folder: str) -> None:
             _leave(supervision.watch_job, connection, _run)
         watchers.add(watcher)
         connection.close()
-        if not is_complete:
-            # While the first job runs: Keras takes half a second, which jobs that call a layer need not take again.
-            is_complete = True
-            with contextlib.suppress(ImportError):
-                importlib.import_module("tensorflow_hub")
     listener.close()
     _leave_nothing(folder, watchers)
 

@@ -15,16 +15,19 @@ _FICLONE = 0x40049409
 
 
 def copy_model(source: str, dest: str) -> None:
-    """Copies a model's folder or file to `dest`, which does not exist. Links are replaced by what they lead to.
+    """Copies a model's folder or file to `dest`, which does not exist; links to files by what they lead to.
 
     Raises:
-      CorruptModelError: something in it is no file or folder, or a link leads out of the model.
+      CorruptModelError: something in it is no file or folder, a link leads out of the model or to a folder.
     """
     root = os.path.realpath(source)
     if os.path.isfile(source):
         copy_file(source, dest)
         return
-    for folder, _, files in os.walk(source, onerror=_raise):
+    for folder, inner, files in os.walk(source, onerror=_raise):
+        for name in inner:
+            if os.path.islink(path := os.path.join(folder, name)):
+                raise errors.CorruptModelError("a link to a folder", where=path, hint="copy the folder")
         inside = os.path.relpath(folder, source)
         os.makedirs(os.path.normpath(os.path.join(dest, inside)))
         for name in files:

@@ -18,6 +18,8 @@ from migrate.zoo.digests import Listing
 from migrate.zoo.discovery import Entry
 
 _SOURCE, _DEST, _OPTIONS = "source", "dest", "options"
+# NAME_MAX of Linux is 255 bytes, PATH_MAX 4096; a model's own files lie below its place.
+_LONGEST_NAME, _LONGEST_PLACE = 255, 2048
 
 
 def parse_manifest(path: str) -> list[Entry]:
@@ -42,9 +44,11 @@ def parse_manifest(path: str) -> list[Entry]:
         if not is_handle and not os.path.lexists(full):
             lost.append(f"line {number}: {text}")
             continue
+        place = _find_place(text, full, line[_DEST], path, number)
+        _check_place(place, path, number)
         entry = Entry(
             path=full,
-            relative=_find_place(text, full, line[_DEST], path, number),
+            relative=place,
             options=line[_OPTIONS],
             handle=handles.bare_handle(text) if is_handle else "",
             listing=_list_handle(text) if is_handle else None,
@@ -77,6 +81,23 @@ def _find_place(text: str, full: str, dest: str, path: str, number: int) -> str:
         return place
     outside = os.path.isabs(text) or os.path.normpath(text).startswith("..")
     return os.path.basename(full) if outside else os.path.normpath(text)
+
+
+def _check_place(place: str, path: str, number: int) -> None:
+    """Raises UsageError where no file system can hold such a place."""
+    try:
+        names = [os.fsencode(name) for name in place.split(os.sep)]
+    except UnicodeEncodeError as error:
+        raise errors.UsageError(f"line {number}: {place!r} is no text in Unicode", where=path) from error
+    if not all(names) or b"\0" in b"".join(names):
+        raise errors.UsageError(f"line {number}: {place!r} is no place for a model", where=path, hint="give it a dest")
+    longest = max(map(len, names))
+    if longest > _LONGEST_NAME or len(os.fsencode(place)) > _LONGEST_PLACE:
+        raise errors.UsageError(
+            f"line {number}: a place of {len(os.fsencode(place)):,} bytes, the longest name of {longest:,}",
+            where=path,
+            hint=f"at most {_LONGEST_PLACE:,} and {_LONGEST_NAME}; give it a shorter dest",
+        )
 
 
 def _list_handle(handle: str) -> Listing:

@@ -43,6 +43,18 @@ def test_json_lines(small, tmp_path):
         ("x.jsonl", "{", "line 1 is no JSON"),
         ("x.jsonl", '{"dest": "a"}', "no text under 'source'"),
         ("x.jsonl", '{"source": "hub_dense_l2", "dest": "../a"}', "no path below"),
+        ("x.jsonl", '{"source": "hub_dense_l2", "dest": "a/../../b"}', "no path below"),
+        ("x.jsonl", '{"source": "hub_dense_l2", "dest": "/a"}', "no path below"),
+        ("x.jsonl", r'{"source": "hub_dense_l2", "dest": "a\u0000b"}', "no place for a model"),
+        ("x.jsonl", r'{"source": "hub_dense_l2", "dest": "a\ud800"}', "no text in Unicode"),
+        ("x.jsonl", json.dumps({"source": "hub_dense_l2", "dest": "a" * 256}), "the longest name of 256"),
+        pytest.param(
+            "x.jsonl",
+            json.dumps({"source": "hub_dense_l2", "dest": "a/" * 1500 + "a"}),
+            "a place of 3,001 bytes",
+            id="deep",
+        ),
+        ("x.jsonl", '{"source": "/"}', "no place for a model"),
         ("x.jsonl", '{"source": "hub_dense_l2", "options": {"timeout": true}}', "no value of timeout"),
         (
             "x.jsonl",

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 
 import pytest
+import tensorflow as tf
 
 import migrate
 from migrate import zoo
@@ -97,6 +98,30 @@ def test_copy_takes_nothing_from_outside(tf2_model, tmp_path):
     report = zoo.migrate_zoo(tmp_path / "zoo", tmp_path / "out", ZooOptions(migrate=MigrateOptions(already_tf2="copy")))
     assert report.summary == {"blocked": 1} and "link" in report.outcomes[0].error
     assert not (tmp_path / "out" / "new").exists()
+
+
+def test_copy_is_scanned(tmp_path):
+    """TF2 models write files as well as others do."""
+    module = tf.Module()
+    module.f = tf.function(
+        lambda x: tf.raw_ops.WriteFile(filename=x, contents=x) and x, [tf.TensorSpec([], tf.string)], autograph=False
+    )
+    tf.saved_model.save(module, str(tmp_path / "zoo" / "writer"))
+    options = MigrateOptions(already_tf2="copy")
+    report = zoo.migrate_zoo(tmp_path / "zoo", tmp_path / "out", ZooOptions(migrate=options))
+    assert report.summary == {"blocked": 1} and "WriteFile" in report.outcomes[0].error
+    assert not (tmp_path / "out" / "writer").exists()
+    options = MigrateOptions(already_tf2="copy", allow_unsafe_ops=("WriteFile",))
+    assert zoo.migrate_zoo(tmp_path / "zoo", tmp_path / "trusted", ZooOptions(migrate=options)).is_good
+
+
+def test_link_to_a_folder_is_not_lost(tf2_model, tmp_path):
+    source = tmp_path / "new"
+    shutil.copytree(tf2_model, source)
+    (source / "variables").rename(source / "real")
+    (source / "variables").symlink_to("real")
+    found = migrate.migrate_model(source, tmp_path / "out", MigrateOptions(already_tf2="copy"))
+    assert found.status.value == "blocked" and "link" in found.error
 
 
 @pytest.fixture

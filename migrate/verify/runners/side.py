@@ -14,19 +14,19 @@ from migrate.verify.runners.request import RunRequest
 
 # What runs a side of each kind.
 SESSION, MIGRATED, SERVING, KERAS = "session", "migrated", "serving", "keras"
+_LAYERS = ("tf_keras", "tensorflow_hub")  # half a second, for Keras
 RUNNERS = {
     SESSION: Job(
         "migrate.verify.runners.baseline:run", RunRequest, type(None), needs=("migrate.verify.runners.baseline",)
     ),
-    # The last two take half a second, for Keras.
     MIGRATED: Job(
         "migrate.verify.runners.candidate:run",
         RunRequest,
         type(None),
-        needs=("migrate.verify.runners.candidate", "tf_keras", "tensorflow_hub"),
+        needs=("migrate.verify.runners.candidate", *_LAYERS),
     ),
-    SERVING: Job("migrate.verify.runners.serving:run", RunRequest, type(None)),
-    KERAS: Job("migrate.verify.runners.serving:run_keras_file", RunRequest, type(None)),
+    SERVING: Job("migrate.verify.runners.serving:run", RunRequest, type(None), needs=_LAYERS),
+    KERAS: Job("migrate.verify.runners.serving:run_keras_file", RunRequest, type(None), needs=_LAYERS),
 }
 # What runs an original of each format, as its own format and with none of the rebuilder's code.
 ORIGINALS: Mapping[Format, str] = {
