@@ -134,6 +134,10 @@ class RebuildOptions:
     partial: bool = False
 
 
+# Of seconds and bytes; what the system's own calls take.
+_MOST = 2**53
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What one job may take: seconds, bytes of memory, bytes on disk; None for no limit."""
@@ -141,6 +145,12 @@ class Limits:
     timeout: float | None = None
     memory_limit: int | None = None
     disk_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is not None and not 0 < value <= _MOST:
+                raise errors.UsageError(f"a limit of {value}", where=f"--{field.name}", hint="give a positive number")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +268,8 @@ class ZooOptions:
       engine: "local": on this machine; "ray": on a Ray cluster.
       ray_address: of the cluster; "" finds or starts one.
       metrics_file: file that receives counters in Prometheus' text format while the run goes on; "" for none.
+      trust_manifest: lines of a manifest may allow their models what `migrate` does not: unsafe ops, Lambda layers, op
+        libraries.
       migrate: for each model.
     """
 
@@ -272,6 +284,7 @@ class ZooOptions:
     engine: str = "local"
     ray_address: str = ""
     metrics_file: str = ""
+    trust_manifest: bool = False
     migrate: MigrateOptions = dataclasses.field(default_factory=MigrateOptions)
 
     def __post_init__(self) -> None:

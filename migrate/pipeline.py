@@ -198,6 +198,8 @@ def _migrate(
 ) -> Outcome:
     if sources.is_handle(source):
         _check_destination(dest, options)
+    else:
+        _check_apart(source, dest)
     with isolation.shared_server().scratch_folder() as work:
         found = sources.acquire_source(source, os.path.join(work, _SOURCE), timeout=options.limits.timeout)
         found = detect.choose_reading(found, options.read)
@@ -246,6 +248,15 @@ def _migrate_found(
                 archive.write_archive(publication.staged, dest + archive.ENDING)
             publication.publish(place)
         return outcome
+
+
+def _check_apart(source: str, dest: str) -> None:
+    """A migration replaces its destination, never its source."""
+    old, new = os.path.realpath(source), os.path.realpath(dest)
+    if old == new or old.startswith(new.rstrip(os.sep) + os.sep):
+        raise errors.DestinationError(
+            "the source lies there, and would be replaced", where=dest, hint="choose another --dest"
+        )
 
 
 def _copy(found: Source, staged: str, options: MigrateOptions, progress: Progress) -> None:

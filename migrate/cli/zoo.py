@@ -26,6 +26,7 @@ from migrate.options import (
 from migrate.outcome import Outcome
 from migrate.report import format_summary
 from migrate.zoo.engines import Running
+from migrate.zoo.manifest import CONSENTS
 from migrate.zoo.metrics import MetricsFile
 from migrate.zoo.stopping import obey_signals
 
@@ -53,6 +54,9 @@ def define_flags() -> None:
     flags.DEFINE_enum("engine", "local", ENGINES, "Where models are migrated.")
     flags.DEFINE_string("ray_address", "", "Address of the Ray cluster (default: finds or starts one).")
     flags.DEFINE_string("metrics_file", "", "File for counters in Prometheus' text format.")
+    flags.DEFINE_bool(
+        "trust_manifest", False, f"Let lines of the manifest set {', '.join(CONSENTS)} beyond what the flags allow."
+    )
     flags.DEFINE_float("progress_interval", 30.0, "Seconds between lines where there is no terminal.", lower_bound=0)
     # A model may hang as its original does (a queue that nothing fills); the others must not wait for ever.
     program.define_migration_flags(timeout=_TIMEOUT)
@@ -79,6 +83,7 @@ def parse_flags() -> ZooOptions:
         engine=values.engine,
         ray_address=values.ray_address,
         metrics_file=values.metrics_file,
+        trust_manifest=values.trust_manifest,
         migrate=migrate,
     )
 

@@ -36,8 +36,9 @@ def serve(path: str, folder: str) -> None:
     processes.adopt_orphans()
     import tensorflow  # noqa: F401  # the point of this process: every fork starts with it loaded
 
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
+    with contextlib.suppress(BrokenPipeError):  # killed while this was loading: what it has left is removed below
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
     watchers: set[int] = set()
     while True:
         _reap(watchers)

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from migrate import errors
@@ -20,6 +20,30 @@ from migrate.zoo.discovery import Entry
 _SOURCE, _DEST, _OPTIONS = "source", "dest", "options"
 # NAME_MAX of Linux is 255 bytes, PATH_MAX 4096; a model's own files lie below its place.
 _LONGEST_NAME, _LONGEST_PLACE = 255, 2048
+# Options that let a model reach for more than itself, or load code into the processes that run it.
+CONSENTS = ("allow_lambda", "allow_unsafe_ops", "op_library")
+
+
+def check_consents(entries: Iterable[Entry], options: MigrateOptions, path: str) -> None:
+    """Refuses a manifest whose lines give away what only the command line may: a list of models is data.
+
+    Raises:
+      UsageError: a line allows a model more than `options` do.
+    """
+    for entry in entries:
+        for name in CONSENTS:
+            if name in entry.options and not _is_within(name, entry.change_options(options), options):
+                raise errors.UsageError(
+                    f"{entry.relative}: {name} is the command line's to allow, not a manifest's",
+                    where=path,
+                    hint=f"give --{name}, or --trust_manifest if the manifest is your own",
+                )
+
+
+def _is_within(name: str, asked: MigrateOptions, given: MigrateOptions) -> bool:
+    if name == "allow_lambda":
+        return given.read.allow_lambda or not asked.read.allow_lambda
+    return set(getattr(asked, name)) <= set(getattr(given, name))
 
 
 def parse_manifest(path: str) -> list[Entry]:
@@ -31,8 +55,8 @@ def parse_manifest(path: str) -> list[Entry]:
     {"source": ..., "dest": ..., "options": {...}}; all else has one path a line, with "#" comments.
 
     Raises:
-      UsageError: two lines would have the same destination or one within the other's, a line names nothing, or an
-        option that there is not.
+      UsageError: two lines would have the same destination or one within the other's, a line names nothing, a place
+        that is none below `--dest`, or an option that there is not.
     """
     base = os.path.dirname(os.path.abspath(path))
     entries: dict[str, Entry] = {}
@@ -69,18 +93,21 @@ def parse_manifest(path: str) -> list[Entry]:
 
 
 def _find_place(text: str, full: str, dest: str, path: str, number: int) -> str:
+    """Where a line's model goes, relative to --dest."""
     if dest:
         place = os.path.normpath(dest)
         if os.path.isabs(place) or place.split(os.sep)[0] in ("..", "."):
             raise errors.UsageError(f"line {number}: {dest!r} is no path below --dest", where=path)
-        return place
-    if handles.is_handle(text):
+        if not dest.isprintable():  # a model's own folder may be named so, nobody chooses it
+            raise errors.UsageError(f"line {number}: {dest!r} holds characters that cannot be seen", where=path)
+    elif handles.is_handle(text):
         place = handles.find_place(text)
         if not place:
             raise errors.UsageError(f"line {number}: {text} names no model", where=path)
-        return place
-    outside = os.path.isabs(text) or os.path.normpath(text).startswith("..")
-    return os.path.basename(full) if outside else os.path.normpath(text)
+    else:
+        outside = os.path.isabs(text) or os.path.normpath(text).split(os.sep)[0] in ("..", ".")
+        place = os.path.basename(full) if outside else os.path.normpath(text)
+    return place
 
 
 def _check_place(place: str, path: str, number: int) -> None:
@@ -146,6 +173,8 @@ def _iterate_table(text: str, path: str) -> Iterator[tuple[int, dict[str, Any]]]
             raise errors.UsageError(
                 f"the table has no column {_SOURCE!r}", where=path, hint="its first line names the columns"
             )
+        if len(set(reader.fieldnames or ())) < len(reader.fieldnames or ()):
+            raise errors.UsageError("two columns of the table have one name", where=path)
         for row in reader:
             if None in row or None in row.values():
                 raise errors.UsageError(f"line {reader.line_num} has not as many cells as the heading", where=path)
@@ -163,7 +192,7 @@ def _iterate_objects(text: str, path: str) -> Iterator[tuple[int, dict[str, Any]
             continue
         try:
             value = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise errors.UsageError(f"line {number} is no JSON: {error}", where=path) from error
         if not isinstance(value, dict) or not isinstance(value.get(_SOURCE), str) or not value[_SOURCE]:
             raise errors.UsageError(f"line {number} has no text under {_SOURCE!r}", where=path)

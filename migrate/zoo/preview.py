@@ -75,8 +75,10 @@ class ZooPlan:
     def to_text(self) -> str:
         widths = [max(len(getattr(row, name)) for row in self.rows) for name in ("action", "format", "relative")]
         lines = [
-            f"{row.action:{widths[0]}}  {row.format:{widths[1]}}  {row.size / 2**20:9.1f} MiB  "
-            f"{row.relative:{widths[2]}}  {row.why}".rstrip()
+            errors.escape_control(
+                f"{row.action:{widths[0]}}  {row.format:{widths[1]}}  {row.size / 2**20:9.1f} MiB  "
+                f"{row.relative:{widths[2]}}  {row.why}".rstrip()
+            )
             for row in self.rows
         ]
         counts: dict[str, int] = {}

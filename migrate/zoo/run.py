@@ -18,7 +18,7 @@ from migrate.zoo.driver import Driver, Watcher
 from migrate.zoo.engines import Engine, LocalEngine, Running
 from migrate.zoo.journal import RESULTS, Journal, Outcomes, Receipts
 from migrate.zoo.lock import hold_lock
-from migrate.zoo.manifest import parse_manifest
+from migrate.zoo.manifest import check_consents, parse_manifest
 from migrate.zoo.plan import REPORT_FOLDER, STATE_FOLDER, Folders, Planned, plan_models
 from migrate.zoo.stopping import Stop, Surroundings
 
@@ -189,6 +189,8 @@ def find_entries(source: str, folders: Folders, options: ZooOptions) -> list[Ent
         entries = remote.discover_remote(source)
     else:
         entries = parse_manifest(source) if os.path.isfile(source) else discover_models(source, skip=own)
+        if not options.trust_manifest:
+            check_consents(entries, options.migrate, source)
     if not entries:
         raise errors.SourceNotFoundError(
             "no model was found", where=source, hint="a model is a folder with saved_model.pb or saved_model.pbtxt"

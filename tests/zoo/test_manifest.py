@@ -1,12 +1,13 @@
 """Tables and JSON lines with options of single models; selection; the plan."""
 
 import json
+import shutil
 
 import pytest
 
 from migrate import errors, zoo
-from migrate.options import MigrateOptions, Selection, ZooOptions, parse_size
-from migrate.zoo import discover_models, parse_manifest
+from migrate.options import MigrateOptions, ReadOptions, Selection, ZooOptions, parse_size
+from migrate.zoo import discover_models, parse_manifest, plan, run
 from migrate.zoo.changes import change_options
 from migrate.zoo.discovery import select_models
 from tests.zoo.conftest import copy_model
@@ -61,6 +62,21 @@ def test_json_lines(small, tmp_path):
             '{"source": "hub_dense_l2"}\n{"source": "frozen_constants", "dest": "hub_dense_l2/in"}',
             "one place",
         ),
+        pytest.param("x.jsonl", "[" * 100_000, "line 1 is no JSON", id="deep"),
+        ("x.jsonl", '{"source": "hub_dense_l2", "dest": "/a"}', "no path below"),
+        ("x.jsonl", '{"source": "hub_dense_l2", "dest": "b/../../a"}', "no path below"),
+        ("x.jsonl", '{"source": "hub_dense_l2", "dest": "b/.."}', "no path below"),
+        ("x.jsonl", '{"source": "hub_dense_l2", "dest": "a\\u0000b"}', "cannot be seen"),
+        ("x.jsonl", '{"source": "hub_dense_l2", "dest": "a\\nb"}', "cannot be seen"),
+        ("x.jsonl", '{"source": "hub_dense_l2", "dest": "\\ud800"}', "cannot be seen"),
+        pytest.param("x.jsonl", '{"source": "hub_dense_l2", "dest": "%s"}' % ("n" * 256), "256 bytes", id="long"),
+        pytest.param("x.jsonl", '{"source": "hub_dense_l2", "dest": "%s"}' % ("n/" * 2000), "3,999 bytes", id="far"),
+        ("x.jsonl", '{"source": "/"}', "no place for a model"),
+        ("x.jsonl", '{"source": "hub_dense_l2"}\n{"source": "hub_dense_l2"}', "line 2 would be written over"),
+        ("x.jsonl", '{"source": "hub_dense_l2", "options": {"timeout": -1}}', "line 1: a limit of -1"),
+        ("x.jsonl", '{"source": "hub_dense_l2", "options": {"timeout": NaN}}', "line 1: a limit of nan"),
+        ("x.jsonl", '{"source": "hub_dense_l2", "options": {"quarantine": "/x"}}', "is no option"),
+        ("x.csv", "source,dest,dest\nhub_dense_l2,a,b\n", "two columns"),
     ],
 )
 def test_wrong_manifests(small, name, text, message):
@@ -112,3 +128,57 @@ def test_plan(small, tmp_path):
         "twin": "duplicate",
     }  # fmt: skip
     assert not (tmp_path / "out").exists() and "5 models: 1 blocked, 1 duplicate, 3 migrate" in plan.to_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "given"),
+    [
+        ("allow_unsafe_ops", "ReadFile", MigrateOptions(allow_unsafe_ops=("ReadFile", "WriteFile"))),
+        ("allow_lambda", True, MigrateOptions(read=ReadOptions(allow_lambda=True))),
+        ("op_library", "/lib/x.so", MigrateOptions(op_library=("/lib/x.so",))),
+    ],
+)
+def test_a_list_gives_no_consent(small, tmp_path, name, value, given):
+    """What a line allows its model the command line allows too, or the whole list is trusted."""
+    manifest = small / "list.jsonl"
+    manifest.write_text(json.dumps({"source": "hub_dense_l2", "options": {name: value}}), encoding="utf-8")
+    with pytest.raises(errors.UsageError, match=f"{name} is the command line's to allow"):
+        zoo.migrate_zoo(manifest, tmp_path / "out", ZooOptions())
+    assert not (tmp_path / "out").exists()
+    for options in (ZooOptions(migrate=given), ZooOptions(trust_manifest=True)):
+        _, folders = run.find_places(manifest, tmp_path / "out", options)
+        assert len(run.find_entries(str(manifest), folders, options)) == 1
+
+
+def test_places_that_are_taken(small, tmp_path):
+    """Rows that would write over the run's own folders, over a source, out of the destination, over each other."""
+    dest = tmp_path / "out"
+    dest.mkdir()
+    (dest / "way").symlink_to(tmp_path)
+    shutil.copytree(small / "hub_dense_l2", dest / "old")
+    rows = {
+        "_migration/a": "the report folder", "_quarantine": "models that differ", ".migrate-zoo/x": "of the run itself",
+        "way/a": "a link leads out", "old/within": "within a model to migrate",
+        "b": "", "b.tar.gz": "another model of this run",
+    }  # fmt: skip
+    lines = [{"source": "hub_dense_l2", "dest": place, "options": {"archive": place == "b"}} for place in rows]
+    lines.append({"source": str(dest / "old"), "dest": "kept"})
+    manifest = small / "list.jsonl"
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    options = ZooOptions(resume=True)
+    _, folders = run.find_places(manifest, dest, options)
+    planned = plan.plan_models(run.find_entries(str(manifest), folders, options), folders, options)
+    refused = {item.task.relative: item.task.refused for item in planned}
+    assert refused.pop("kept") == ""
+    assert {name: rows[name] and rows[name] in why and rows[name] for name, why in refused.items()} == rows
+    lines = [{"source": str(dest / "old"), "dest": "old"}]
+    manifest.write_text(json.dumps(lines[0]), encoding="utf-8")
+    report = zoo.migrate_zoo(manifest, dest, ZooOptions(resume=True))
+    assert report.summary == {"blocked": 1} and "within a model" in report.outcomes[0].error
+    assert (dest / "old" / "tfhub_module.pb").exists()
+
+
+def test_plan_is_a_line_each(small, tmp_path):
+    copy_model("hub_dense_l2", small / "a\n\x1b[31mb")
+    text = zoo.plan_zoo(small, tmp_path / "out", ZooOptions(jobs=2)).to_text()
+    assert len(text.splitlines()) == 5 and "\x1b" not in text

@@ -124,6 +124,14 @@ def test_link_to_a_folder_is_not_lost(tf2_model, tmp_path):
     assert found.status.value == "blocked" and "link" in found.error
 
 
+@pytest.mark.parametrize("place", [".", "inner"])
+def test_a_source_is_never_replaced(tmp_path, place):
+    model = copy_model("hub_dense_l2", tmp_path / "dest" / place)
+    with pytest.raises(migrate.errors.DestinationError, match="the source lies there"):
+        migrate.migrate_model(model, tmp_path / "dest", MigrateOptions(verify="none", overwrite=True))
+    assert (model / "tfhub_module.pb").exists()
+
+
 @pytest.fixture
 def regressing(tmp_path, monkeypatch):
     """A zoo with a model whose candidate is judged to differ."""
