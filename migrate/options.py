@@ -327,7 +327,7 @@ class CompareOptions:
       nonfinite: also feed NaN and Inf where inputs are made up.
       strict: what the baseline could not run fails.
       error_rate: chance that a random output of unchanged distribution is called different.
-      draws: calls on each side for that test.
+      draws: calls on each side for that test at first; more are made where its power asks for them.
       steps: of each optimizer, at the level "trajectory".
       bisect: where an output differs, find the first op that does.
       benchmark: measure speed and memory of both.

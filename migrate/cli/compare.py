@@ -49,7 +49,11 @@ def define_flags() -> None:
     flags.DEFINE_bool("nonfinite", False, "Also feed NaN and Inf, where inputs are made up.")
     flags.DEFINE_bool("strict", False, "Fail on what the baseline itself could not run.")
     flags.DEFINE_float("error_rate", 1e-3, "Chance that an unchanged random output is called different.")
-    flags.DEFINE_integer("draws", 100, "Calls on each side for a random output.")
+    flags.DEFINE_integer(
+        "draws",
+        100,
+        "Calls on each side for a random output at first; more are made where the stated power asks for them.",
+    )
     flags.DEFINE_integer("steps", 5, "Training steps of each optimizer (--level=trajectory).")
     flags.DEFINE_bool("bisect", False, "Where an output differs, find the first op that does.")
     flags.DEFINE_bool("benchmark", False, "Measure speed and memory of both.")

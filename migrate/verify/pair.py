@@ -9,9 +9,11 @@ from migrate import isolation
 from migrate.inputs.cases import VENTURES
 from migrate.options import Limits
 from migrate.verdict import EMPTY_BATCH, INTERFACE, Coverage, Verification
+from migrate.verify.drawing import draw_pair
 from migrate.verify.judging.interface import compare_interfaces
 from migrate.verify.judging.job import JUDGE, SEARCH_RANDOM, Answers, JudgeRequest, RandomRequest
 from migrate.verify.judging.judgement import UPDATE, Criteria, calls_of, compare_results, find_random, find_shared
+from migrate.verify.judging.trials import FIRST, Drawn
 from migrate.verify.results import Results
 from migrate.verify.runners.side import MIGRATED, Side, run_side
 
@@ -82,21 +84,22 @@ def compare_pair(
     shared = find_shared(baseline, candidate)
     known = frozenset(place for place in calls_of(baseline, pair.random) if place[0] in shared)
 
-    draws: tuple[str, str] = ("", "")
+    told: Drawn | None = None
 
     def judge(
         random: Places = frozenset(), unsteady: Places = frozenset(), ordered: Results | None = None
     ) -> Verification:
         if _is_large(baseline, candidate):
             request = JudgeRequest(
-                baseline=_answers(baseline, draws[0]),
-                candidate=_answers(candidate, draws[1]),
+                baseline=_answers(baseline),
+                candidate=_answers(candidate),
                 criteria=criteria,
                 random=tuple(sorted(known | random)),
                 unsteady=tuple(sorted(unsteady)),
                 interface=tuple(interface),
                 level=level,
                 ordered=_answers(ordered) if ordered is not None else None,
+                drawn=told,
             )
             found = isolation.run_job(JUDGE, request, limits=limits, where="judgement").value
         else:
@@ -109,6 +112,7 @@ def compare_pair(
                 interface=interface,
                 level=level,
                 ordered=ordered,
+                drawn=told,
             )
         return dataclasses.replace(found, coverage=(met, *found.coverage))
 
@@ -122,13 +126,13 @@ def compare_pair(
     is_unsteady = not shared and any(diff.where == UPDATE for diff in verification.diffs if not diff.equal)
     if not _differ(verification, suspects) and not (pair.random and is_unsteady):
         return verification, baseline, candidate
-    random, baseline.unsteady = _find_random(pair.baseline, baseline, (*pair.random, *pair.racy), criteria, limits)
+    random, again = _find_random(pair.baseline, baseline, (*pair.random, *pair.racy), criteria, limits)
+    baseline.unsteady = again.unsteady
     drawn = random & frozenset(calls_of(baseline, pair.random))
     if drawn and isinstance(pair.baseline, Side) and isinstance(pair.candidate, Side):
-        calls = tuple(sorted({call for call, _ in drawn}))
-        draws = (f"{pair.baseline.request.results}_draws", f"{pair.candidate.request.results}_draws")
-        for side, results, folder in zip((pair.baseline, pair.candidate), (baseline, candidate), draws, strict=True):
-            results.draws = run_side(_change(side, draw_calls=calls, results=folder), limits).draws
+        # As it ran again: a side with a fixed seed must do the same until it draws.
+        sides = _change(pair.baseline, repeat=True), _change(pair.candidate)
+        told = draw_pair(sides, drawn, tuple(sorted({call for _, call in again.draws})), again, criteria, limits)
     verification = judge(random, ordered=ordered)
     suspects = frozenset(calls_of(candidate, pair.random)) - random - known
     if _differ(verification, suspects):
@@ -148,20 +152,22 @@ def _ask(side: Side, **changes: Any) -> Side:
 
 def _find_random(
     side: Side | Results, first: Results, suspects: tuple[tuple[str, str], ...], criteria: Criteria, limits: Limits
-) -> tuple[Places, list[str]]:
-    """Suspected outputs in which a side differs from itself, and variables that training leaves otherwise each time;
-    a recording's cannot be told."""
+) -> tuple[Places, Results]:
+    """Suspected outputs in which a side differs from itself, and what it answered the second time, first draws of the
+    suspected calls with it; a recording's cannot be told."""
     if not suspects or not isinstance(side, Side):
-        return frozenset(), []
+        return frozenset(), Results()
     folder = f"{side.request.results}_again"
-    again = run_side(_change(side, repeat=True, update_call=side.request.update_call, results=folder), limits)
+    calls = tuple(sorted({call for call, _ in calls_of(first, suspects)}))
+    asked = {"update_call": side.request.update_call, "draw_calls": calls, "draws": FIRST}
+    again = run_side(_change(side, repeat=True, results=folder, **asked), limits)
     if _is_large(first, again):
         request = RandomRequest(
             first=_answers(first), second=_answers(again), suspects=suspects, tolerance=criteria.tolerance
         )
         found = isolation.run_job(SEARCH_RANDOM, request, limits=limits, where="judgement").value
-        return frozenset(found.places), again.unsteady
-    return find_random(first, again, suspects, criteria.tolerance), again.unsteady
+        return frozenset(found.places), again
+    return find_random(first, again, suspects, criteria.tolerance), again
 
 
 def _is_large(first: Results, second: Results) -> bool:
@@ -169,8 +175,8 @@ def _is_large(first: Results, second: Results) -> bool:
     return bool(first.loaded_from and second.loaded_from) and first.size + second.size > _LARGE
 
 
-def _answers(results: Results, draws: str = "") -> Answers:
-    return Answers(folder=results.loaded_from, draws=draws, unsteady=tuple(results.unsteady))
+def _answers(results: Results) -> Answers:
+    return Answers(folder=results.loaded_from, unsteady=tuple(results.unsteady))
 
 
 def _skip_empty(side: Side | Results) -> Side | Results:

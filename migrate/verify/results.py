@@ -15,6 +15,8 @@ import numpy as np
 from migrate import spool
 from migrate.verdict import Coverage
 
+# A variable by which Keras 3 draws: its value is as random as what it gives.
+SEED_STATE = "seed_generator_state"
 _VALUES, _STATUS, _UNDER_WAY = "results.bin", "results.json", "under_way.txt"
 
 
@@ -39,6 +41,7 @@ class Results:
       generators: call id -> name of each random op that it may run -> op.
       fixed_seeds: names of random ops with a seed of their own.
       draws: (route, call id) -> output key -> [repeats, components], as `draws.reduce_draw` makes them.
+      keeps_seeds: its generators keep their state in variables that are saved, as Keras 3 does.
       interface: signatures as `signature_defs` describes them.
       notes: anything else that went wrong, one line each.
       coverage: what the runner knows of what it reached.
@@ -67,6 +70,7 @@ class Results:
     generators: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     fixed_seeds: list[str] = dataclasses.field(default_factory=list)
     draws: dict[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
+    keeps_seeds: bool = False
     interface: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
     coverage: list[Coverage] = dataclasses.field(default_factory=list)
@@ -159,6 +163,7 @@ class Results:
             "values": records,
             "outputs": outputs,
             "draws": draws,
+            "keeps_seeds": self.keeps_seeds,
             "gradients": gradients,
             "shared": shared,
             "reweighed": reweighed,
@@ -195,6 +200,7 @@ class Results:
         return cls(
             outputs=_read_nested("output", status["outputs"], values),
             draws=_read_nested("draw", status["draws"], values),
+            keeps_seeds=status["keeps_seeds"],
             gradients=_read_nested("gradient", status["gradients"], values),
             shared=_read_nested("shared", status["shared"], values),
             reweighed=_read_nested("reweighed", status["reweighed"], values),

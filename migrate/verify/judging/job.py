@@ -9,6 +9,7 @@ from migrate.isolation.job import Job
 from migrate.options import Tolerance
 from migrate.verdict import TRAINING, OutputDiff, Verification
 from migrate.verify.judging.judgement import Criteria, compare_results, find_random
+from migrate.verify.judging.trials import Drawn
 from migrate.verify.results import Results
 
 Place = tuple[str, str]
@@ -16,23 +17,19 @@ Place = tuple[str, str]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """One side's: the folder of its results, that of its draws, and what is known beside them.
+    """One side's: the folder of its results, and what is known beside them.
 
     Attributes:
       folder: that `Results.save` wrote.
-      draws: that of the run whose draws count, "" for none.
       unsteady: Results.unsteady, as it was found since.
     """
 
     folder: str
-    draws: str = ""
     unsteady: tuple[str, ...] = ()
 
     def load(self) -> Results:
         found = Results.load(self.folder)
         found.unsteady = list(self.unsteady)
-        if self.draws:
-            found.draws = Results.load(self.draws).draws
         return found
 
 
@@ -48,6 +45,7 @@ class JudgeRequest:
     interface: tuple[OutputDiff, ...] = ()
     level: str = TRAINING
     ordered: Answers | None = None
+    drawn: Drawn | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +76,7 @@ def judge(request: JudgeRequest) -> Verification:
         interface=request.interface,
         level=request.level,
         ordered=request.ordered.load() if request.ordered is not None else None,
+        drawn=request.drawn,
     )
 
 

@@ -20,19 +20,17 @@ from migrate.verdict import (
     Verification,
     judge,
 )
-from migrate.verify.judging import distribution
 from migrate.verify.judging.belongings import compare_belongings, cover_belongings
 from migrate.verify.judging.diagnosis import find_swap
 from migrate.verify.judging.gradients import compare_gradients, cover_gradients
+from migrate.verify.judging.trials import Drawn
 from migrate.verify.judging.values import Comparer, compare_values
-from migrate.verify.results import Results
+from migrate.verify.results import SEED_STATE, Results
 
 _DIGITS = 300
 # Only so many outputs carry the pairs that a plot needs: a record is read by people and by CI.
 _MOST_SAMPLES = 24
 _MOST_NOTES = 8
-# A variable by which Keras 3 draws: its value is as random as what it gives.
-_SEED_STATE = "seed_generator_state"
 _SHARED = "with the same random numbers on both sides"
 _REWEIGHED = "with other weights, the same on both sides"
 LOSSES, VARIABLES, UPDATE = "regularization_losses", "variables", "update"
@@ -84,6 +82,7 @@ def compare_results(
     interface: Iterable[OutputDiff] = (),
     level: str = TRAINING,
     ordered: Results | None = None,
+    drawn: Drawn | None = None,
 ) -> Verification:
     """Judges all answers of the candidate against the baseline's.
 
@@ -95,11 +94,13 @@ def compare_results(
       interface: what was found of the two interfaces.
       level: how far the comparison was to go.
       ordered: the baseline's answers where it reads before it writes: what TF1 left open may be answered so too.
+      drawn: what draws of random outputs told.
     """
     diffs: list[OutputDiff] = list(interface)
     # What the baseline cannot do either is no fault of the candidate; it is said to be not compared.
     unable = {_find_subject(note) for note in baseline.notes}
     problems: list[str] = [note for note in candidate.notes if _find_subject(note) not in unable]
+    drawn = drawn or Drawn()
     expected = choose_answers(baseline)
     comparer = Comparer()
     refused = [
@@ -113,7 +114,6 @@ def compare_results(
         refused.append(f"{UPDATE}: the candidate cannot be asked for its variables after a training call")
     for (route, call), outputs in candidate.outputs.items():
         if call in expected:
-            drawn = _draws_of(baseline, call), candidate.draws.get((route, call), {})
             old = _select_outputs(route, baseline.outputs.get((route, call), expected[call]), outputs)
             compared = _compare_call(call, route, old, outputs, criteria, comparer, random, unsteady, drawn)
             if ordered is not None:
@@ -130,7 +130,7 @@ def compare_results(
             problems.append(f"{call} ({route}): {reason[:_DIGITS]}")
     answered = {call for _, call in candidate.outputs} | {call for _, call in candidate.refusals}
     problems.extend(f"{call}: the candidate did not answer" for call in expected if call not in answered)
-    problems.extend(_compare_seeds(baseline, candidate))
+    problems.extend((*_compare_seeds(baseline, candidate), *drawn.problems))
     owned = compare_belongings(baseline, candidate, trainable=criteria.trainable)
     # A misspelt line is named before the outputs that follow from it.
     diffs[:0] = owned
@@ -145,10 +145,15 @@ def compare_results(
         tuple(refused),
         tuple(problems),
         strict=criteria.strict,
-        notes=(*_describe_random(diffs, criteria), *_note_flips(diffs), *_note_empty(baseline)),
+        notes=(*_describe_random(diffs, criteria, drawn.notes), *_note_flips(diffs), *_note_empty(baseline)),
         level=level,
     )
-    coverage = (*candidate.coverage, *cover_belongings(owned), *cover_gradients(baseline, candidate, diffs, level))
+    coverage = (
+        *candidate.coverage,
+        *drawn.coverage,
+        *cover_belongings(owned),
+        *cover_gradients(baseline, candidate, diffs, level),
+    )
     return dataclasses.replace(verification, coverage=coverage)
 
 
@@ -191,7 +196,7 @@ def _compare_again(
     for (route, call), outputs in found.items():
         if call in answers:
             old = _select_outputs(route, answers[call], outputs)
-            compared = _compare_call(call, route, old, outputs, criteria, comparer, frozenset(), frozenset(), ({}, {}))
+            compared = _compare_call(call, route, old, outputs, criteria, comparer, frozenset(), frozenset(), Drawn())
             diffs.extend(diff if diff.equal else _explain(diff, how) for diff in compared)
     return diffs
 
@@ -218,10 +223,6 @@ def _choose_refusals(baseline: Results, answered: Mapping[str, Any]) -> list[tup
     return [(call, reason) for (_, call), reason in baseline.refusals.items() if call not in answered]
 
 
-def _draws_of(results: Results, call: str) -> dict[str, Any]:
-    return next((draws for (_, name), draws in results.draws.items() if name == call), {})
-
-
 def _compare_call(
     call: str,
     route: str,
@@ -231,7 +232,7 @@ def _compare_call(
     comparer: Comparer,
     random: frozenset[tuple[str, str]],
     unsteady: frozenset[tuple[str, str]],
-    drawn: tuple[Mapping[str, Any], Mapping[str, Any]],
+    drawn: Drawn,
 ) -> list[OutputDiff]:
     diffs = []
     for key in dict.fromkeys((*expected, *outputs)):
@@ -248,8 +249,10 @@ def _compare_call(
             tolerance=criteria.find_tolerance(call, key),
             random=(call, key) in random,
         )
-        if diff.random and diff.equal and key in drawn[0] and key in drawn[1]:
-            diff = _compare_draws(diff, drawn[0][key], drawn[1][key], criteria.error_rate)
+        told = drawn.find(diff) if diff.random and diff.equal else None
+        if told is not None:
+            equal = not told.message
+            diff = dataclasses.replace(diff, equal=equal, message=told.message, p_value=told.p_value, draws=told.draws)
         if criteria.same_argmax and diff.equal and diff.statistics and diff.statistics.argmax_flips:
             diff = dataclasses.replace(diff, equal=False, message=_describe_flips(diff))
         swap = "" if diff.equal else find_swap(key, outputs[key], expected)
@@ -268,23 +271,7 @@ def _describe_flips(diff: OutputDiff) -> str:
     )
 
 
-def _compare_draws(diff: OutputDiff, baseline: Any, candidate: Any, error_rate: float) -> OutputDiff:
-    found = distribution.compare_draws(baseline, candidate)
-    same = found.p_value >= error_rate
-    message = (
-        ""
-        if same
-        else (
-            f"random, and drawn from another distribution: the {found.component} has mean {found.baseline_mean:.6g} "
-            f"in {len(baseline)} draws of the baseline and {found.candidate_mean:.6g} in {len(candidate)} of the "
-            f"candidate (Kolmogorov-Smirnov D {found.statistic:.3g}, corrected p {found.p_value:.2g} < {error_rate:g})"
-        )
-    )
-    draws = min(len(baseline), len(candidate))
-    return dataclasses.replace(diff, equal=same, message=message, p_value=found.p_value, draws=draws)
-
-
-def _describe_random(diffs: list[OutputDiff], criteria: Criteria) -> tuple[str, ...]:
+def _describe_random(diffs: list[OutputDiff], criteria: Criteria, drawn: tuple[str, ...]) -> tuple[str, ...]:
     tested = sorted({(diff.where, diff.output) for diff in diffs if diff.random and diff.p_value is not None})
     exact = {(d.where, d.output) for d in diffs if not d.random}
     loose = sorted({(d.where, d.output) for d in diffs if d.random and d.p_value is None} - exact - set(tested))
@@ -297,14 +284,15 @@ def _describe_random(diffs: list[OutputDiff], criteria: Criteria) -> tuple[str, 
         )
     if tested:
         notes.append(
-            f"{len(tested)} outputs are random and were compared in distribution, not exactly (two-sample "
-            f"Kolmogorov-Smirnov, error rate {criteria.error_rate:g} for each): {_list_places(tested)}"
+            f"{len(tested)} outputs are random and were compared in distribution, not exactly (tests by "
+            f"rank, error rate {criteria.error_rate:g} for each, confirmed by fresh draws): {_list_places(tested)}"
         )
     if loose:
         notes.append(
             f"{len(loose)} outputs differ from run to run of the baseline: only their dtype and rank were compared: "
             f"{_list_places(loose)}"
         )
+    notes.extend(drawn)
     values = [diff for diff in diffs if diff.level != "interface"]
     if values and all(diff.random for diff in values):
         notes.append("nothing was compared exactly: every output is random")
@@ -405,7 +393,7 @@ def _compare_updates(baseline: Results, candidate: Results, criteria: Criteria) 
     assert updates is not None and answers is not None
     diffs = []
     for name, value in updates.items():
-        if name not in answers or _SEED_STATE in name:
+        if name not in answers or SEED_STATE in name:
             continue
         diff = compare_values(
             value,

@@ -23,7 +23,7 @@ from migrate.inputs import calls as call_files
 from migrate.model import Encoding, GraphVariant, LegacyModel, Signature, SignatureTensor
 from migrate.readers import originals, read_model
 from migrate.verify import results as result_files
-from migrate.verify.draws import draw_outputs
+from migrate.verify.draws import draw_in_turns
 from migrate.verify.runners import belongings
 from migrate.verify.runners.gradients import session_gradients
 from migrate.verify.runners.process import make_config, prepare_process
@@ -222,6 +222,7 @@ def _run_variant(
             belongings.read_session_tables(loaded.session, loaded.graph, variant.graph_def, found)
         # Where no call moves anything, those that are drawn need no others before them.
         only = wish.draw_calls if wish.draw_calls and not state.is_moved else [call.id for call in wanted]
+        drawn: dict[tuple[str, str], Callable[[], dict[str, Any]]] = {}
         for call in [call for call in wanted if call.id in only]:
             answer = _make_answer(loaded, call)
             found.begin_call("", call.id)
@@ -233,9 +234,10 @@ def _run_variant(
                     answer()
                 found.record_outputs("", call.id, answer())
                 if call.id in wish.draw_calls:
-                    found.draws["", call.id] = draw_outputs(answer, wish.draws, wish.draw_seconds)
+                    drawn["", call.id] = answer
             except Exception as error:
                 found.refusals["", call.id] = result_files.first_line(error)
+        found.draws |= draw_in_turns(drawn, wish.draws, wish.draw_seconds)
         steady = [call for call in wanted if call.id not in random]
         _run_gradients(loaded, steady, state, found, wish)
         _run_reweighed(loaded, [call for call in steady if call.id in wish.reweigh_calls], state, found)

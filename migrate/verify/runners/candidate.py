@@ -21,7 +21,7 @@ from migrate.verdict import (
     Coverage,
 )
 from migrate.verify import results as result_files
-from migrate.verify.draws import draw_outputs
+from migrate.verify.draws import Answer, draw_in_turns
 from migrate.verify.runners import belongings, layer, served, sharing
 from migrate.verify.runners.calling import (
     call_piece,
@@ -53,6 +53,7 @@ def run(wish: RunRequest) -> None:
     planned = call_files.load_calls(wish.calls, wish.skip)
     found = result_files.Results(interface=describe_migrated(wish.path, record), folder=wish.results, model=wish.path)
     loaded = LoadedModel(wish.path)
+    found.keeps_seeds = any(result_files.SEED_STATE in name for name in loaded.variables)
     if wish.draw_calls and not loaded.has_state:
         # Where no call moves anything, those that are drawn need no others before them.
         planned = [call for call in planned if call.id in wish.draw_calls]
@@ -61,7 +62,8 @@ def run(wish: RunRequest) -> None:
         for route in (CALLABLE, PLAIN, SIGNATURE):
             # From the start for each: what one call leaves in variables must not reach another route.
             loaded.reset()
-            _run_route(loaded, record, wanted, route, found, wish)
+            drawn = _run_route(loaded, record, wanted, route, found, wish)
+            found.draws |= draw_in_turns(drawn, wish.draws, wish.draw_seconds)
     loaded.reset()
     is_whole = not wish.repeat and not wish.draw_calls
     if is_whole:
@@ -97,7 +99,9 @@ def _run_route(
     route: str,
     found: result_files.Results,
     wish: RunRequest,
-) -> None:
+) -> dict[tuple[str, str], Answer]:
+    """Returns what can be drawn again: (route, call id) -> what answers."""
+    drawn: dict[tuple[str, str], Answer] = {}
     for call in wanted:
         piece, training = find_piece(record, call)
         if piece is None or not _is_way(route, piece, call, training):
@@ -118,9 +122,10 @@ def _run_route(
                 answer()
             found.record_outputs(route, call.id, answer())
             if call.id in wish.draw_calls:
-                found.draws[route, call.id] = draw_outputs(answer, wish.draws, wish.draw_seconds)
+                drawn[route, call.id] = answer
         except Exception as error:  # A refusal of these inputs, of whatever type, is a result.
             found.record_failure(route, call.id, error)
+    return drawn
 
 
 def _run_gradients(

@@ -45,7 +45,7 @@ class RunRequest:
       update_call: id of the call after which variables are read, "" for none.
       repeat: make each call several times and keep the last answer: does the side agree with itself?
       gradient_calls: ids of calls whose outputs are differentiated.
-      draw_calls: ids of calls with random outputs, made `draws` times, for at most `draw_seconds` each.
+      draw_calls: ids of calls with random outputs, made `draws` times, for at most `draw_seconds` all together.
       names: of a Keras file.
       read: what the reader of a SESSION side is told.
       share: make random calls once more with random ops that the other side can draw alike (`graph.stand_ins`).

@@ -9,7 +9,7 @@ from typing import Any
 from migrate.inputs import calls as call_files
 from migrate.verdict import PLAIN
 from migrate.verify import results as result_files
-from migrate.verify.draws import draw_outputs
+from migrate.verify.draws import Answer, draw_in_turns
 from migrate.verify.runners.calling import to_value
 from migrate.verify.runners.gradients import tape_gradients
 from migrate.verify.runners.keras_file import LoadedKerasFile
@@ -73,9 +73,14 @@ def _run(wish: RunRequest, load: Callable[[str], Servable], found: result_files.
         return
     trains = any(_route(call) == _CALLABLE for call in planned)
     initial = {name: v.read_value() for name, v in loaded.variables.items() if hasattr(v, "assign")} if trains else {}
+    found.keeps_seeds = any(result_files.SEED_STATE in name for name in loaded.variables)
+    drawn: dict[tuple[str, str], Answer] = {}
     for call in planned:
         _restore(loaded, initial)
-        _run_call(loaded, call, initial, found, wish)
+        answer = _run_call(loaded, call, initial, found, wish)
+        if answer is not None and call.id in wish.draw_calls:
+            drawn[_route(call), call.id] = answer
+    found.draws |= draw_in_turns(drawn, wish.draws, wish.draw_seconds)
     _restore(loaded, initial)
     if wish.losses:
         found.losses = [loss.numpy() for loss in loaded.compute_losses()]
@@ -103,7 +108,8 @@ def _run_call(
     initial: Mapping[str, Any],
     found: result_files.Results,
     wish: RunRequest,
-) -> None:
+) -> Answer | None:
+    """Returns what answers the call, to draw again; None of a refusal."""
     route, names = _route(call), wish.names
 
     def compute(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,14 +134,14 @@ def _run_call(
         found.record_outputs(route if route == _SIGNATURE or loaded.gives_all else PLAIN, call.id, outputs)
         if route == _SIGNATURE and (names.signature or call.signature) == loaded.plain_signature:
             _run_plain(loaded, call, inputs, found, names)
-        if call.id in wish.draw_calls:
-            found.draws[route, call.id] = draw_outputs(answer, wish.draws, wish.draw_seconds)
         if call.id in wish.gradient_calls:
             found.gradients[route, call.id] = tape_gradients(
                 compute, inputs, loaded.variables, lambda: _restore(loaded, initial)
             )
     except Exception as error:  # A refusal of these inputs, of whatever type, is a result.
         found.record_failure(route, call.id, error)
+        return None
+    return answer
 
 
 def _run_plain(

@@ -13,6 +13,7 @@ from migrate.verify.draws import reduce_draw
 from migrate.verify.judging import distribution, statistics
 from migrate.verify.judging.interface import compare_interfaces
 from migrate.verify.judging.judgement import Criteria, compare_results, find_random
+from migrate.verify.judging.trials import Trials
 from migrate.verify.results import Results
 
 CALL = "serve/default/batch_3"
@@ -180,9 +181,15 @@ def draws(rate, number, seed):
 
 
 def random_pair(old_rate, new_rate):
-    old = answers({"y": VALUE}, draws={("", CALL): {"y": draws(old_rate, 100, 1)}})
-    new = answers({"y": VALUE + 1}, draws={("", CALL): {"y": draws(new_rate, 100, 2)}})
-    return judge(old, new, random=frozenset({(CALL, "y")}))
+    trials, route = Trials(frozenset({(CALL, "y")}), 1e-3), next(iter(answers({"y": VALUE}).outputs))[0]
+    for number in range(3):
+        found = [
+            {(route, CALL): {"y": draws(rate, 100, 2 * number + side)}}
+            for side, rate in enumerate((old_rate, new_rate))
+        ]
+        trials.add_round(*found, 100)
+    told = trials.conclude()
+    return judge(answers({"y": VALUE}), answers({"y": VALUE + 1}), random=frozenset({(CALL, "y")}), drawn=told)
 
 
 def test_random_outputs_are_compared_in_distribution_and_it_says_so():
@@ -191,7 +198,7 @@ def test_random_outputs_are_compared_in_distribution_and_it_says_so():
     assert found.is_bit_identical is None, "a random output is no exact pass"
     assert "compared in distribution, not exactly" in found.notes[0] and "error rate 0.001" in found.notes[0]
     assert "nothing was compared exactly" in found.notes[-1]
-    assert found.diffs[0].draws == 100 and found.diffs[0].p_value > 1e-3
+    assert found.diffs[0].draws == 200 and found.diffs[0].p_value > 1e-3
 
 
 def test_another_dropout_rate_is_found():
