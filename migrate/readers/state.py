@@ -57,21 +57,23 @@ def find_restored(index: graph_index.GraphIndex, restore_op: str) -> tuple[Resto
         node = index.nodes[name]
         if node.op not in _RESTORE_OPS:
             continue
-        keys = _constant_strings(index, node.input[1])
-        slices = _constant_strings(index, node.input[2]) if len(node.input) > 2 else [""] * len(keys)
+        outputs = max(len(node.attr["dtypes"].list.type), 1)
+        keys = _constant_strings(index, node.input[1], outputs)
+        slices = _constant_strings(index, node.input[2], outputs) if len(node.input) > 2 else [""] * len(keys)
         for position, (key, spec) in enumerate(zip(keys, slices, strict=True)):
             found.append(Restored(tensor=str(graph_index.TensorRef(name, position)), key=key, slice_spec=spec))
     return tuple(found)
 
 
-def _constant_strings(index: graph_index.GraphIndex, name: str) -> list[str]:
+def _constant_strings(index: graph_index.GraphIndex, name: str, limit: int) -> list[str]:
+    """The first `limit` values: a constant of a few bytes can claim more than memory holds."""
     node = index.nodes.get(graph_index.parse_tensor_name(name).node)
     if node is None or node.op != "Const":
         return []
     tensor = node.attr["value"].tensor
     values: list[str] = [value.decode() for value in tensor.string_val]
     # The last value stands for all that follow (tensor.proto).
-    count = int(math.prod(dim.size for dim in tensor.tensor_shape.dim))
+    count = min(int(math.prod(dim.size for dim in tensor.tensor_shape.dim)), limit)
     return values + values[-1:] * (count - len(values))
 
 

@@ -70,6 +70,8 @@ def parse_manifest(path: str) -> list[Entry]:
             continue
         place = _find_place(text, full, line[_DEST], path, number)
         _check_place(place, path, number)
+        if not line[_DEST].isprintable():  # a model's own folder may be named so, nobody chooses it
+            raise errors.UsageError(f"line {number}: {place!r} holds characters that cannot be seen", where=path)
         entry = Entry(
             path=full,
             relative=place,
@@ -98,8 +100,6 @@ def _find_place(text: str, full: str, dest: str, path: str, number: int) -> str:
         place = os.path.normpath(dest)
         if os.path.isabs(place) or place.split(os.sep)[0] in ("..", "."):
             raise errors.UsageError(f"line {number}: {dest!r} is no path below --dest", where=path)
-        if not dest.isprintable():  # a model's own folder may be named so, nobody chooses it
-            raise errors.UsageError(f"line {number}: {dest!r} holds characters that cannot be seen", where=path)
     elif handles.is_handle(text):
         place = handles.find_place(text)
         if not place:
