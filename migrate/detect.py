@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import re
 
 from migrate import errors, wire
 from migrate.model import Format, Source
@@ -20,6 +22,11 @@ MODEL_FILES = (".h5", ".hdf5", ".keras", ".pb", ".pbtxt", ".tflite", ".onnx")
 _CHECKPOINT_FILES = (".index", ".meta")
 # What save_keras_model of TF 1.10 to 1.15 puts beside the graph (keras/saving/saved_model_experimental.py).
 KERAS_CONFIG = os.path.join("assets", "saved_model.json")
+# What `model.to_json()` and `to_yaml()` are saved as beside weights, and what a name says of weights.
+_CONFIG_FILES = (".json", ".yaml", ".yml")
+_CONFIG_KEYS = ("class_name", "config")
+_CONFIG_BYTES = 64 * 2**20
+_OF_WEIGHTS = re.compile(r"(\.h5|\.hdf5|\.index|\.ckpt|[._-]?weights?([._-].*)?)$", re.IGNORECASE)
 _SERVING_METHODS = ("tensorflow/serving/classify", "tensorflow/serving/regress")
 # Estimator names an export by Unix seconds (tf.estimator get_timestamped_export_dir), always has a global
 # step, and its canned heads build their outputs below "head/".
@@ -144,11 +151,72 @@ def detect_format(path: str | os.PathLike[str]) -> Source:
 
 
 def choose_reading(source: Source, options: ReadOptions) -> Source:
-    """The source as the user's options make it: a checkpoint of a Keras model that is given holds its weights."""
-    if source.format is not Format.CHECKPOINT or not (options.architecture or options.builder):
+    """The source as the user's options make it: a checkpoint of a Keras model that is given, or whose config lies
+    beside it, holds its weights."""
+    if source.format is not Format.CHECKPOINT:
         return source
     note = "values for the model of --" + ("builder" if options.builder else "architecture")
+    if not (options.architecture or options.builder):
+        found = "" if _has_graph(source.path) else find_architecture(source.path)
+        if not found:
+            return source
+        note = f"values for the model of {os.path.basename(found)}"
     return dataclasses.replace(source, format=Format.KERAS_WEIGHTS, evidence=(*source.evidence, note))
+
+
+def _has_graph(path: str) -> bool:
+    """Whether a checkpoint's meta graph lies with it: then it is a training checkpoint of TF1."""
+    folder = path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path))
+    return any(name.endswith(".meta") or name == "graph.pbtxt" for name in os.listdir(folder))
+
+
+def find_architecture(path: str) -> str:
+    """The config of Keras that lies beside weights: the one that bears their name ("m.json" beside "m_weights.h5",
+    "m.weights.h5" or the folder "m"), else the only one in their folder; "" where there is none, or several."""
+    path = os.path.abspath(path)
+    folder, name = os.path.split(path)
+    named = _list_configs(folder, {name, *_strip_names(name)})
+    inside = _list_configs(path if os.path.isdir(path) else folder)
+    for found in (named, inside):
+        if len(found) == 1:
+            return found[0]
+    return ""
+
+
+def bears_name(config: str, path: str) -> bool:
+    """Whether a config was found by the name of the weights, not by being the only one."""
+    name = os.path.basename(os.path.abspath(path))
+    return os.path.splitext(os.path.basename(config))[0] in {name, *_strip_names(name)}
+
+
+def _strip_names(name: str) -> set[str]:
+    """What a name of weights is without what says that they are weights: "m_weights.h5" -> "m_weights", "m"."""
+    found: set[str] = set()
+    while (shorter := _OF_WEIGHTS.sub("", name)) != name and shorter:
+        found.add(shorter)
+        name = shorter
+    return found
+
+
+def _list_configs(folder: str, stems: set[str] | None = None) -> list[str]:
+    chosen = [name for name in sorted(os.listdir(folder)) if name.endswith(_CONFIG_FILES)]
+    paths = [os.path.join(folder, name) for name in chosen if stems is None or os.path.splitext(name)[0] in stems]
+    return [path for path in paths if os.path.isfile(path) and _is_config(path)]
+
+
+def _is_config(path: str) -> bool:
+    """Whether a file is a config of a Keras model; another JSON beside weights is somebody's data."""
+    if os.path.getsize(path) > _CONFIG_BYTES:
+        return False
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        if not path.endswith(".json"):
+            return all(re.search(rf"^{key}:", text, re.MULTILINE) for key in _CONFIG_KEYS)
+        value = json.loads(text)
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and all(key in value for key in _CONFIG_KEYS)
 
 
 def suggest_model(path: str) -> str:

@@ -251,7 +251,8 @@ class _Inliner:
             self._place(node, (*stack, callee), conditional=conditional)
         results = [spell(function.ret[arg.name]) for arg in function.signature.output_arg]
         changing = [node.name for node in placed if _has_effect(node, self._functions)]
-        changing += [renamed[name] for name in function.control_ret.values() if name in renamed]
+        # A map of protobuf has no order.
+        changing += [renamed[name] for _, name in sorted(function.control_ret.items()) if name in renamed]
         return _Body(results=results, effects=list(dict.fromkeys(changing)))
 
     def _find_ranges(self, node: Any) -> dict[str, int]:

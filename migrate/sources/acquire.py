@@ -61,7 +61,7 @@ def _fetch(handle: str, scratch: str, timeout: float | None) -> str:
         cache = os.environ.get(_CACHE)
         cached = handles.find_cached(handle, cache) if cache else None
         if cached is not None:
-            return cached
+            return os.path.abspath(cached)  # whoever reads it stands elsewhere
         name = os.path.basename(urllib.parse.urlsplit(handle).path.rstrip("/")) or "model"
         path = os.path.join(scratch, f"downloaded-{_plain(name)}")
         download.download(handles.add_format(handle), path, timeout=timeout)

@@ -114,6 +114,9 @@ def test_cache_gives_handles_back(tmp_path, monkeypatch):
     assert acquire_source(entry.path, str(tmp_path / "scratch")).origin == handle
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
     assert acquire_source(handle, str(tmp_path / "scratch")).path == str(folder)
+    monkeypatch.chdir(tmp_path.parent)
+    monkeypatch.setenv("TFHUB_CACHE_DIR", tmp_path.name)
+    assert acquire_source(handle, str(tmp_path / "scratch")).path == str(folder)
     assert f"from {handle}" in migrate.inspect_model(folder).evidence
 
 

@@ -3,41 +3,26 @@
 import json
 import os
 import time
-import urllib.request
 
 import pytest
 
 from migrate import errors, zoo
 from migrate.options import MigrateOptions, ZooOptions
 from migrate.zoo import remote, storage
+from tests.sources.stores import serving_s3
 from tests.zoo.conftest import copy_model
 
-moto_server = pytest.importorskip("moto.server", reason="moto is a development dependency")
-pytest.importorskip("s3fs", reason="s3fs is an extra")
 UNVERIFIED = MigrateOptions(verify="none")
 _BUCKET = "s3://zoo"
 
 
 @pytest.fixture
-def bucket(monkeypatch):
+def bucket():
     """An empty bucket of a server of its own."""
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    import fsspec
-
-    reset = urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")
-    urllib.request.urlopen(reset).close()  # its buckets are the process's, not the server's
-    fsspec.filesystem("s3").clear_instance_cache()
-    remote._get_store.cache_clear()
-    fsspec.filesystem("s3").mkdir("zoo")
-    yield remote.get_store(_BUCKET)
-    remote._get_store.cache_clear()
-    server.stop()
+    with serving_s3("zoo"):
+        remote._get_store.cache_clear()
+        yield remote.get_store(_BUCKET)
+        remote._get_store.cache_clear()
 
 
 def _upload(store, folder, url):

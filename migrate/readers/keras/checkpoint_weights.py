@@ -2,8 +2,9 @@
 tf_keras: every one accounted for, both ways.
 
 Such a checkpoint holds the graph of the objects that were saved (trackable_object_graph.proto), whose edges bear the
-names of attributes ("layer_with_weights-0", "kernel"); the model's own objects are found by walking both. One without
-that graph was written by TF1's Saver: its values bear the names of variables.
+names of attributes ("layer_with_weights-0", "kernel"); the model's own objects are found by walking both. It also
+keeps what each variable was called (`full_name`). One without that graph was written by TF1's Saver: its values bear
+the names of variables.
 """
 
 from __future__ import annotations
@@ -43,12 +44,15 @@ def find_prefix(path: str, options: ReadOptions) -> tuple[str, tuple[Finding, ..
     return place.prefix, tuple(finding for finding in place.findings if finding.code == "checkpoint-chosen")
 
 
-def set_weights(model: Any, prefix: str) -> tuple[Finding, ...]:
+def set_weights(model: Any, prefix: str) -> tuple[dict[int, str], tuple[Finding, ...]]:
     """Fills a model with the values of a checkpoint.
 
     Args:
       model: of tf_keras.
       prefix: of the checkpoint.
+
+    Returns:
+      id of a variable -> what it was called when it was saved, where the checkpoint says so; what is left behind.
 
     Raises:
       CorruptModelError: a variable has no value, a value no variable, or their shapes differ; all are named.
@@ -56,8 +60,11 @@ def set_weights(model: Any, prefix: str) -> tuple[Finding, ...]:
     reader = tf.train.load_checkpoint(prefix)
     shapes = reader.get_variable_to_shape_map()
     variables = {id(variable): variable for variable in model.variables}
+    names: dict[str, str] = {}
     if _GRAPH_KEY in shapes:
-        keys, place = _match_objects(model, prefix, reader)
+        graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(reader.get_tensor(_GRAPH_KEY))
+        keys, place = _match_objects(model, prefix, graph)
+        names = {a.checkpoint_key: a.full_name for node in graph.nodes for a in node.attributes if a.full_name}
     else:
         keys, place = _match_names(variables, shapes), ""
     beside = [key for key in shapes if not key.startswith(place)]
@@ -74,7 +81,8 @@ def set_weights(model: Any, prefix: str) -> tuple[Finding, ...]:
     for owner, key in keys.items():
         variables[owner].assign(reader.get_tensor(key))
     left = Counter(_find_owner(key, place) for key in training if key != _GRAPH_KEY)
-    return (_describe_left(left, prefix),) if left else ()
+    called = {owner: names[key] for owner, key in keys.items() if key in names}
+    return called, (_describe_left(left, prefix),) if left else ()
 
 
 def _find_owner(key: str, place: str) -> str:
@@ -87,9 +95,8 @@ def _is_training(key: str, keys: Mapping[int, str]) -> bool:
     return key not in keys.values() and _TRAINING.fullmatch(key.partition("/.ATTRIBUTES")[0]) is not None
 
 
-def _match_objects(model: Any, prefix: str, reader: Any) -> tuple[dict[int, str], str]:
+def _match_objects(model: Any, prefix: str, graph: Any) -> tuple[dict[int, str], str]:
     """id of a variable -> its key, by the names of attributes; and the place of the model, "" for the root."""
-    graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(reader.get_tensor(_GRAPH_KEY))
     known = {id(variable) for variable in model.variables}
     view = tf.train.CheckpointView(prefix)
     found: dict[int, str] = {}

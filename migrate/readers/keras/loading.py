@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from migrate.readers.keras import (
     upgrade,
 )
 
+_NAMELESS = "in a format that names no layers"
 _HINT = "give layers and functions of your own with --custom_objects=module:name"
 
 
@@ -85,13 +87,15 @@ def _load_hdf5(path: str, options: ReadOptions, objects: dict[str, Any]) -> Load
     described = hdf5.parse_hdf5(path)
     if options.builder:
         return _fill_built(path, described, options)
+    chosen: tuple[Finding, ...] = ()
+    if described.config is None:
+        options, chosen = _choose_architecture(path, options, _list_layers(described.layers))
     if options.architecture:
         config = architecture.parse_architecture(options.architecture)
         described = dataclasses.replace(
             described, config=config, version=described.version or str(config.get("keras_version", ""))
         )
-    if described.config is None:
-        raise _miss_model(path, _list_layers(described.layers))
+    assert described.config is not None, "it is the file's own, or that of an architecture"
     model = _rebuild(path, described.config, described.version, options, objects)
     with _translated(path, described.version):
         findings = stored_weights.set_weights(model, described, options)
@@ -100,8 +104,32 @@ def _load_hdf5(path: str, options: ReadOptions, objects: dict[str, Any]) -> Load
         path,
         naming.name_stored(model, described.layers),
         f"Keras {described.version or 1}",
-        (*_describe_training(described.training), *findings),
+        (*chosen, *_describe_training(described.training), *findings),
     )
+
+
+def _choose_architecture(path: str, options: ReadOptions, what: str) -> tuple[ReadOptions, tuple[Finding, ...]]:
+    """The options with an architecture for weights that have none: a config that lies beside them, if the user gives
+    neither file nor function. Whether it is theirs, the weights' names and shapes say.
+
+    Raises:
+      BlockedError: there is none; `what` describes the weights.
+    """
+    if options.architecture or options.builder:
+        return options, ()
+    found = detect.find_architecture(path)
+    if not found:
+        raise _miss_model(path, what)
+    named = detect.bears_name(found, path)
+    why = "which bears the weights' name" if named else "the only config of Keras in the folder"
+    finding = Finding(
+        code="architecture-beside",
+        severity=Severity.INFO if named else Severity.WARNING,
+        where=os.path.basename(path),
+        message=f"the model is that of {os.path.basename(found)}, {why}",
+        hint="another one is given with --architecture or --builder",
+    )
+    return dataclasses.replace(options, architecture=found), (finding,)
 
 
 def _miss_model(path: str, what: str) -> errors.BlockedError:
@@ -174,27 +202,27 @@ def _load_checkpoint(path: str, options: ReadOptions, objects: dict[str, Any]) -
     from migrate.readers.keras import checkpoint_weights
 
     prefix, chosen = checkpoint_weights.find_prefix(path, options)
+    options, beside = _choose_architecture(path, options, _NAMELESS)
     model, version = _make_model(path, options, objects)
     with _translated(path, version):
-        findings = checkpoint_weights.set_weights(model, prefix)
-    return describe_loaded(model, path, {}, f"Keras {version or 'weights'}", (*chosen, *findings))
+        names, findings = checkpoint_weights.set_weights(model, prefix)
+    return describe_loaded(model, path, names, f"Keras {version or 'weights'}", (*beside, *chosen, *findings))
 
 
 def _load_numbered(path: str, options: ReadOptions, objects: dict[str, Any]) -> LoadedKeras:
     """Weights as Keras saves them since 2.12, of either Keras."""
     hdf5.check_links(path, path)
+    options, beside = _choose_architecture(path, options, _NAMELESS)
     model, version = _make_model(path, options, objects)
     with _translated(path, version):
         numbered_weights.set_weights(model, path)
-    return describe_loaded(model, path, {}, f"Keras {version or 'weights'}", ())
+    return describe_loaded(model, path, {}, f"Keras {version or 'weights'}", beside)
 
 
 def _make_model(path: str, options: ReadOptions, objects: dict[str, Any]) -> tuple[Any, str]:
     """The model that weights belong to, with its first values, and the version of Keras that described it."""
     if options.builder:
         return architecture.build_model(options.builder), ""
-    if not options.architecture:
-        raise _miss_model(path, "in a format that names no layers")
     config = architecture.parse_architecture(options.architecture)
     if not architecture.is_third(config):
         version = str(config.get("keras_version", ""))
@@ -204,7 +232,7 @@ def _make_model(path: str, options: ReadOptions, objects: dict[str, Any]) -> tup
     lambdas.check_lambdas(config, path, allowed=options.allow_lambda, known=objects)
     safety.check_config(config, path, allowed=options.allow_lambda, known=objects)
     objects = safety.name_registered(config, objects)
-    with _translated(path, "3"):
+    with _translated(path, "3"), _fixed_seeds():
         return keras.models.model_from_json(json.dumps(config), custom_objects=objects), "3"
 
 
@@ -230,7 +258,7 @@ def _load_archive(path: str, options: ReadOptions, objects: dict[str, Any]) -> L
         import tf_keras
 
         library = tf_keras
-    with _translated(path, version):
+    with _translated(path, version), _fixed_seeds():
         model = library.saving.load_model(
             path, compile=False, custom_objects=objects, safe_mode=not options.allow_lambda
         )
@@ -259,6 +287,18 @@ def describe_loaded(
         producer=producer,
         findings=findings,
     )
+
+
+@contextlib.contextmanager
+def _fixed_seeds() -> Iterator[None]:
+    """Keras 3 makes the state of a random generator that no file holds of Python's own random numbers
+    (keras/src/random/seed_generator.py): equal files are to give equal bytes."""
+    state = random.getstate()
+    random.seed(0)
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 @contextlib.contextmanager

@@ -27,12 +27,21 @@ def _make_spec(tensor: Any, name: str) -> Any:
 
 def call_model(model: Any, values: Sequence[Any], *, training: bool) -> list[Any]:
     """The model's outputs, in its order, for a value for each of its inputs, in its order."""
-    structure = model.input
+    structure = _find_structure(model)
     if len(tf.nest.flatten(structure)) == len(values):
         argument = tf.nest.pack_sequence_as(structure, list(values))
     else:
         argument = values[0] if len(values) == 1 else list(values)
     return list(tf.nest.flatten(model(argument, training=training)))
+
+
+def _find_structure(model: Any) -> Any:
+    """What a call takes, a tensor or a structure of them. A Sequential of Keras 3 has an `input` only once it was
+    called on a symbolic tensor, which loading does not."""
+    try:
+        return model.input
+    except AttributeError:
+        return model.inputs[0] if len(model.inputs) == 1 else list(model.inputs)
 
 
 def trace_losses(model: Any) -> Any:

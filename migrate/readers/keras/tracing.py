@@ -184,12 +184,23 @@ class _SharedGraph:
         self.graph_def.library.function.extend(kept)
 
 
+def _sort_waits(graph_def: Any) -> Any:
+    """Control inputs in one order: tf.function's automatic control dependencies come out of sets, in the order of
+    addresses, and equal files are to give equal bytes."""
+    for nodes in (graph_def.node, *(function.node_def for function in graph_def.library.function)):
+        for node in nodes:
+            waits = sorted(text for text in node.input if text.startswith("^"))
+            if len(waits) > 1:
+                node.input[-len(waits) :] = waits  # they follow the data inputs
+    return graph_def
+
+
 class _Builder:
     """One traced function on its way into the graph of a variant, where its nodes get a prefix."""
 
     def __init__(self, graph: _SharedGraph, function: Any, prefix: str, where: str) -> None:
         self._shared, self._function, self._where = graph, function, where
-        graph_def = function.graph.as_graph_def()
+        graph_def = _sort_waits(function.graph.as_graph_def())
         self._prefix = prefix
         # A variable may bear the name of a node.
         own = [node.name for node in graph_def.node]

@@ -1,7 +1,8 @@
 """Files of genuine old Keras: the migrated model computes, trains and updates as the Keras that wrote them.
 
 `testdata/keras` was recorded by Keras 1.2.2, 2.0.8, 2.1.6, 2.2.4 and 2.3.1, and by tf.keras of TF 1.8 and 1.15
-(generate/keras_models.py); weights without their model by keras_weights.py.
+(generate/keras_models.py); weights without their model by keras_weights.py; `.keras` files by Keras 2.15 and 3
+(keras_archives.py).
 The properties are those of every migrated hub module (tests/catalogue).
 """
 
@@ -71,6 +72,8 @@ def load_truth(slug):
 
 # One file of each library in the default run.
 _QUICK = (
+    "archive_2150_dense",
+    "archive_3151_dense",
     "keras_122_dense",
     "keras_122_old_layers",
     "keras_208_dense",
@@ -128,11 +131,8 @@ def loaded(truth, migrated):
 
 
 def is_split(truth):
-    """Keras 1 kept the gates of recurrent layers in variables of their own. A TF checkpoint gives no names: those of
-    recurrent layers are today's, `last/gru_cell/kernel`."""
-    return truth.slug == "tfkeras_224_nested_saved" or any(
-        name.endswith(("_W_i", "_W_z")) for name in truth.origin["variables"]
-    )
+    """Keras 1 kept the gates of recurrent layers in variables of their own."""
+    return any(name.endswith(("_W_i", "_W_z")) for name in truth.origin["variables"])
 
 
 def is_reordered(truth):
@@ -192,7 +192,9 @@ def test_updates(truth, loaded):
 
 def test_variables(truth, loaded):
     if not is_split(truth):
-        assert sorted(loaded.variables) == sorted(truth.origin["variables"])
+        # States of Keras 3's random generators bear numbers that count what else the process made.
+        named = [name for name in loaded.variables if "seed_generator" not in name]
+        assert sorted(named) == sorted(truth.origin["variables"])
         found = [spell_name(variable) for variable in loaded.object.trainable_variables]
         assert sorted(found) == sorted(truth.origin["trainable_variables"]["serve"])
 

@@ -1,12 +1,7 @@
 """Parts of Keras models: pieces by layer names, a core with its heads, explanation signatures; all against Keras."""
 
 import json
-import pathlib
-import re
-import shlex
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -19,30 +14,7 @@ from migrate import errors, inspection, readers
 from migrate.options import MigrateOptions, ReadOptions
 from migrate.verdict import Verdict
 from tests.catalogue.truth import TESTDATA
-
-LAYERS = tf_keras.layers
-
-
-def build_pretrainer():
-    """A core with dropout, batch norm and a regularizer; two heads, one of which also takes positions."""
-    ids = tf_keras.Input([4], name="ids", dtype="int32")
-    words = LAYERS.Embedding(9, 3, name="words")(ids)
-    hidden = LAYERS.Dense(5, kernel_regularizer="l2", name="hidden")(words)
-    normal = LAYERS.BatchNormalization(momentum=0.6, name="normal")(hidden)
-    sequence = LAYERS.Dropout(0.4, name="drop")(normal)
-    pooled = LAYERS.GlobalAveragePooling1D(name="pooled")(sequence)
-    core = tf_keras.Model(ids, [sequence, pooled], name="encoder")
-    tokens = tf_keras.Input([4], name="tokens", dtype="int32")
-    weights = tf_keras.Input([4], name="weights")
-    outputs = core(tokens)
-    scaled = LAYERS.Dot(1, name="scaled")([outputs[0], weights])
-    masked = LAYERS.Dense(9, kernel_regularizer="l1", name="masked")(scaled)
-    next_one = LAYERS.Dense(2, name="next_one")(outputs[1])
-    model = tf_keras.Model([tokens, weights], [masked, next_one], name="pretrainer")
-    random = np.random.default_rng(3)
-    model.set_weights([random.uniform(0.1, 1, w.shape).astype(np.float32) for w in model.get_weights()])
-    return model
-
+from tests.readers.keras.pretrainer import LAYERS, build_pretrainer
 
 TOKENS = np.array([[1, 2, 3, 4], [0, 8, 7, 1]], np.int32)
 
@@ -156,22 +128,6 @@ def test_wrong_name_writes_nothing(file, tmp_path):
     with pytest.raises(errors.UsageError, match="its layers: hidden"):
         migrate.migrate_model(file, tmp_path / "out", MigrateOptions(read=ReadOptions(pieces=("hiden:normal",))))
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.slow
-def test_commands_of_the_readme(file, tmp_path):
-    """As they stand there, over the model that this module builds."""
-    readme = (pathlib.Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
-    commands = re.findall(r"`(migrate-model --source=models/pretrainer.h5 [^`]+)`", readme)
-    assert len(commands) == 3
-    (tmp_path / "models").mkdir()
-    shutil.copy(file, tmp_path / "models" / "pretrainer.h5")
-    for command in commands:
-        arguments = shlex.split(command)[1:]
-        done = subprocess.run(
-            [sys.executable, "-m", "migrate.cli.model", *arguments], cwd=tmp_path, capture_output=True, text=True
-        )
-        assert done.returncode == 0 and "PASS" in done.stdout, done.stdout + done.stderr
 
 
 def parse_rows(texts):

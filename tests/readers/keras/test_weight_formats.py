@@ -1,10 +1,14 @@
 """Weights without a model in the formats that name no layers: TF's checkpoints and Keras' numbered HDF5."""
 
+import json
+import shutil
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+import yaml
 
 import migrate
 from migrate.inspection import inspect_model
@@ -98,7 +102,42 @@ def test_numbered_weights_of_either_keras(folder, expected):
     assert_computes(third, expected["third"])
     wrong = migrate_weights(folder / "third.weights.h5", architecture=str(folder / "other.json"))
     assert "layers/dense/vars/0 is [4, 3] in the file, [4, 5] in the model" in wrong.error
-    assert "--architecture" in migrate_weights(folder / "m.weights.h5").error
+
+
+@pytest.mark.parametrize(
+    ("weights", "config", "severity"),
+    [
+        ("net.weights.h5", "net.json", "info"),
+        ("net_weights.hdf5", "net.yaml", "info"),
+        ("weights.01-0.20.h5", "anything.json", "warning"),
+        ("net", "net.json", "info"),
+        ("net", "net/architecture.json", "warning"),
+    ],
+)
+def test_config_beside_weights(folder, expected, tmp_path, weights, config, severity):
+    """It is taken by name, or where it is the only one; other JSON is no config."""
+    source = {".h5": folder / "m.weights.h5", ".hdf5": folder / "m.weights.h5"}.get((tmp_path / weights).suffix)
+    shutil.copytree(folder / "ckpts", tmp_path / weights) if source is None else shutil.copy(source, tmp_path / weights)
+    text = (folder / "m.json").read_text()
+    if config.endswith(".yaml"):
+        text = yaml.safe_dump(json.loads(text))
+        (tmp_path / "other.json").write_text((folder / "other.json").read_text())
+    (tmp_path / config).write_text(text)
+    (tmp_path / "history.json").write_text('{"loss": [1, 2]}')
+    outcome = migrate_weights(tmp_path / weights)
+    assert outcome.status.value == "migrated", outcome.error
+    np.testing.assert_allclose(tf.saved_model.load(outcome.dest)(VALUE), expected["last"], rtol=1e-5, atol=1e-6)
+    (found,) = [finding for finding in outcome.findings if finding.code == "architecture-beside"]
+    assert (tmp_path / config).name in found.message and found.severity.value == severity
+
+
+def test_one_of_several_configs_beside_weights_is_not_guessed(folder, expected, tmp_path):
+    shutil.copy(folder / "m.weights.h5", tmp_path / "some.weights.h5")
+    for name in ("m.json", "other.json"):
+        shutil.copy(folder / name, tmp_path / name)
+    assert "--architecture" in migrate_weights(tmp_path / "some.weights.h5").error
+    (tmp_path / "m.json").unlink()
+    assert "[4, 3] in the file, [4, 5] in the model" in migrate_weights(tmp_path / "some.weights.h5").error
 
 
 def test_old_format_under_the_new_name(folder, expected):

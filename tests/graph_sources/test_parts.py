@@ -1,12 +1,6 @@
-"""The README's table of sources: each command, as it stands there, migrates a model of its kind and proves it."""
+"""What graphs give beside their signatures: explanation signatures, and pieces."""
 
 import pathlib
-import re
-import shlex
-import shutil
-import subprocess
-import sys
-import tarfile
 
 import numpy as np
 import pytest
@@ -15,49 +9,7 @@ import tensorflow as tf
 import migrate
 from migrate.options import ReadOptions
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-ZOO = ROOT / "testdata" / "zoo"
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-ROWS = re.findall(r"^\| (.+?) \| .*?`(migrate-model [^`]+)`", README, re.MULTILINE)
-# What stands behind the names that the README gives to models.
-MODELS = {
-    "models/frozen.pb": "frozen_thawed/model/frozen.pb",
-    "models/ckpt": "checkpoint_image_classifier/model",
-    "models/phase": "keras_open_phase/model",
-    "models/export": "estimator_dnn_classifier/model/1580000000",
-}
-
-
-@pytest.fixture
-def models(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name, place in MODELS.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        copy = shutil.copytree if (ZOO / place).is_dir() else shutil.copy
-        copy(ZOO / place, tmp_path / name)
-    with tarfile.open(tmp_path / "models" / "module.tar.gz", "w:gz") as tar:
-        tar.add(ZOO / "hub_dense_l2" / "model", arcname=".")
-    return tmp_path
-
-
-def commands():
-    """Those whose model this test has; Keras files have tests of their own."""
-    names = (*MODELS, "models/module.tar.gz")
-    return [command for _, command in ROWS if any(f"--source={name} " in command for name in names)]
-
-
-def test_the_table_has_them():
-    assert len(commands()) >= 5
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("command", commands())
-def test_command(command, models):
-    arguments = shlex.split(command)[1:]
-    command = [sys.executable, "-m", "migrate.cli.model", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert ", PASS:" in done.stdout
+ZOO = pathlib.Path(__file__).resolve().parents[2] / "testdata" / "zoo"
 
 
 @pytest.fixture(scope="module")
