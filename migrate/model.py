@@ -14,6 +14,10 @@ from typing import Any
 
 Shape = tuple[int | None, ...] | None
 
+# Part of the name of a variable by which Keras 3 draws: ops without state take their seed from it, and each load of a
+# file makes it anew.
+SEED_STATE = "seed_generator_state"
+
 
 class Format(enum.Enum):
     """What a path holds. The value is the name that reports use."""

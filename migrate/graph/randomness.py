@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from migrate.graph import function_library
 from migrate.graph import index as graph_index
+from migrate.model import SEED_STATE
 
 RANDOM_OPS = frozenset(
     {
@@ -39,6 +41,8 @@ RANDOM_OPS = frozenset(
     }
 )
 
+_VARIABLES = ("VarHandleOp", "VariableV2", "Variable")
+
 
 def find_random_nodes(index: graph_index.GraphIndex, feeds: Sequence[str]) -> set[str]:
     """Nodes whose values may be drawn at random when `feeds` are given."""
@@ -48,6 +52,7 @@ def find_random_nodes(index: graph_index.GraphIndex, feeds: Sequence[str]) -> se
         for node in index.graph_def.node
         if node.op in RANDOM_OPS
         or node.op in functions
+        or (node.op in _VARIABLES and _holds_seed(node))
         or (functions and any(ref.name in functions for ref in function_library.iterate_references(node)))
     ]
     return index.descendants(sources, stop=feeds)
@@ -77,3 +82,7 @@ def _find_random_functions(index: graph_index.GraphIndex) -> set[str]:
                     grown = True
                     break
     return found
+
+
+def _holds_seed(node: Any) -> bool:
+    return SEED_STATE in node.name or SEED_STATE.encode() in node.attr["shared_name"].s

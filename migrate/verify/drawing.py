@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Mapping
 
 from migrate.options import Limits
 from migrate.verify.judging.judgement import Criteria
@@ -15,7 +16,6 @@ from migrate.verify.runners.side import KERAS, Side, run_side
 def draw_pair(
     sides: tuple[Side, Side],
     random: frozenset[tuple[str, str]],
-    calls: tuple[str, ...],
     first: Results,
     criteria: Criteria,
     limits: Limits,
@@ -25,7 +25,6 @@ def draw_pair(
     Args:
       sides: their requests ask for nothing but the calls; `draws` is the number of the first round that counts.
       random: places in which the baseline differs from itself.
-      calls: ids of the calls that were drawn in `first`.
       first: what the baseline drew already, in a process that ran as its later ones will.
       criteria: the error rate.
       limits: of each process.
@@ -35,21 +34,22 @@ def draw_pair(
     """
     baseline, candidate = (side.kind == KERAS for side in sides)
     trials = Trials(random, criteria.error_rate, (baseline, candidate))
-    answered = [_copy(first), _draw(sides[1], calls, FIRST, 0, limits)]
-    keeps_seeds, number, draws = False, 0, FIRST
+    calls = dict.fromkeys(sorted({call for _, call in first.draws}), FIRST)
+    answered = [_copy(first), _draw(sides[1], calls, 0, limits)]
+    keeps_seeds, number = False, 0
     while True:
         keeps_seeds = keeps_seeds or any(results.keeps_seeds for results in answered)
-        trials.add_round(answered[0].draws, answered[1].draws, draws)
-        calls, draws = trials.plan_round(sides[0].request.draws)
+        trials.add_round(answered[0].draws, answered[1].draws, calls)
+        calls = trials.plan_round(sides[0].request.draws)
         if not calls:
             return trials.conclude(keeps_seeds=keeps_seeds)
         number += 1
-        answered = [_draw(side, calls, draws, number, limits) for side in sides]
+        answered = [_draw(side, calls, number, limits) for side in sides]
 
 
-def _draw(side: Side, calls: tuple[str, ...], draws: int, number: int, limits: Limits) -> Results:
+def _draw(side: Side, calls: Mapping[str, int], number: int, limits: Limits) -> Results:
     folder = f"{side.request.results}_draws_{number}"
-    request = dataclasses.replace(side.request, draw_calls=calls, draws=draws, results=folder)
+    request = dataclasses.replace(side.request, draw_calls=calls, results=folder)
     found = _copy(run_side(dataclasses.replace(side, request=request), limits))
     shutil.rmtree(folder, ignore_errors=True)
     return found

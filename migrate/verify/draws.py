@@ -64,10 +64,11 @@ def _choose_grid(numbers: np.ndarray) -> np.ndarray:
 
 
 def draw_in_turns(
-    answers: Mapping[tuple[str, str], Answer], draws: int, seconds: float
+    answers: Mapping[tuple[str, str], Answer], draws: Mapping[str, int], seconds: float
 ) -> dict[tuple[str, str], dict[str, np.ndarray]]:
     """Draws all `answers`, by (route, call id): each `FEWEST` times in turn, whatever it takes, so that two processes
-    do the same until then; then each up to `draws` times, within `seconds` for all.
+    do the same until then; then each up to `draws` times, by call id,
+    within `seconds` for all.
 
     Returns:
       By route and call: output key -> [draws made, components]; a call that fails is left out.
@@ -82,7 +83,7 @@ def draw_in_turns(
             del found[place]
     for place in found:
         started, share = time.monotonic(), seconds / len(found)
-        for _ in range(draws - FEWEST):
+        for _ in range(draws[place[1]] - FEWEST):
             if time.monotonic() - started > share:
                 break
             try:

@@ -132,7 +132,7 @@ def compare_pair(
     if drawn and isinstance(pair.baseline, Side) and isinstance(pair.candidate, Side):
         # As it ran again: a side with a fixed seed must do the same until it draws.
         sides = _change(pair.baseline, repeat=True), _change(pair.candidate)
-        told = draw_pair(sides, drawn, tuple(sorted({call for _, call in again.draws})), again, criteria, limits)
+        told = draw_pair(sides, drawn, again, criteria, limits)
     verification = judge(random, ordered=ordered)
     suspects = frozenset(calls_of(candidate, pair.random)) - random - known
     if _differ(verification, suspects):
@@ -158,8 +158,8 @@ def _find_random(
     if not suspects or not isinstance(side, Side):
         return frozenset(), Results()
     folder = f"{side.request.results}_again"
-    calls = tuple(sorted({call for call, _ in calls_of(first, suspects)}))
-    asked = {"update_call": side.request.update_call, "draw_calls": calls, "draws": FIRST}
+    calls = sorted({call for call, _ in calls_of(first, suspects)})
+    asked = {"update_call": side.request.update_call, "draw_calls": dict.fromkeys(calls, FIRST)}
     again = run_side(_change(side, repeat=True, results=folder, **asked), limits)
     if _is_large(first, again):
         request = RandomRequest(

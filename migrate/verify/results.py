@@ -15,8 +15,6 @@ import numpy as np
 from migrate import spool
 from migrate.verdict import Coverage
 
-# A variable by which Keras 3 draws: its value is as random as what it gives.
-SEED_STATE = "seed_generator_state"
 _VALUES, _STATUS, _UNDER_WAY = "results.bin", "results.json", "under_way.txt"
 
 

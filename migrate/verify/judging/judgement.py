@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from migrate.inputs.cases import is_venture
+from migrate.model import SEED_STATE
 from migrate.options import Tolerance
 from migrate.verdict import (
     CALLABLE,
@@ -25,7 +26,7 @@ from migrate.verify.judging.diagnosis import find_swap
 from migrate.verify.judging.gradients import compare_gradients, cover_gradients
 from migrate.verify.judging.trials import Drawn
 from migrate.verify.judging.values import Comparer, compare_values
-from migrate.verify.results import SEED_STATE, Results
+from migrate.verify.results import Results
 
 _DIGITS = 300
 # Only so many outputs carry the pairs that a plot needs: a record is read by people and by CI.
@@ -346,7 +347,8 @@ def _compare_variables(
     """By name, as loaded: a weight may matter in no call that was made."""
     if not baseline.variables or candidate.variables is None:
         return []
-    shared = [name for name in baseline.variables if name in candidate.variables]
+    # Made anew with each load: its value is as random as what it gives.
+    shared = [name for name in baseline.variables if name in candidate.variables and SEED_STATE not in name]
     lost = [name for name in baseline.variables if name not in candidate.variables]
     due = _find_due(baseline, candidate, lost)
     if len(due) < len(lost):

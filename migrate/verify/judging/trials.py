@@ -181,10 +181,10 @@ class Trials:
         self._random, self._error_rate, self._forgets = random, error_rate, forgets_seeds
         self._trials: dict[tuple[str, str], Trial] = {}
         self._rounds = 0
-        self._latest = 0
+        self._known: dict[str, int] = {}
 
-    def add_round(self, baseline: Draws, candidate: Draws, draws: int) -> None:
-        """What one process of each side drew, at most `draws` times each."""
+    def add_round(self, baseline: Draws, candidate: Draws, draws: Mapping[str, int]) -> None:
+        """What one process of each side drew, at most `draws` times each, by call id."""
         by_call = {call: outputs for (_, call), outputs in reversed(list(baseline.items()))}
         for (route, call), outputs in candidate.items():
             if call not in by_call:
@@ -193,29 +193,30 @@ class Trials:
             trial = self._trials.setdefault((route, call), Trial(call, route, keys, self._error_rate))
             trial.add_round(by_call[call], outputs)
         self._rounds += 1
-        self._latest = draws
+        self._known |= {call: max(number, self._known.get(call, 0)) for call, number in draws.items()}
 
-    def plan_round(self, draws: int) -> tuple[tuple[str, ...], int]:
-        """Ids of the calls to draw next and how often; () when all is settled. `draws`: of the first that counts."""
-        everything = tuple(sorted({call for _, call in self._trials}))
+    def plan_round(self, draws: int) -> dict[str, int]:
+        """Ids of the calls to draw next -> how often; {} when all is settled. `draws`: of the first that counts."""
         if self._rounds < 2:
-            spread = [power.lacking * trial.draws for power, trial in self._find_best().values()]
-            most = max([1.2 * number for number in spread if np.isfinite(number)], default=0.0)
-            return everything, int(min(MOST, max(draws, 3 * FEWEST, most + FIRST)))
+            wanted = dict.fromkeys(self._known, max(draws, 3 * FEWEST))
+            for power, trial in self._find_best().values():
+                if np.isfinite(power.lacking):
+                    needed = FIRST + int(1.2 * power.lacking * trial.draws)
+                    wanted[trial.call] = min(MOST, max(wanted[trial.call], needed))
+            return wanted
         if self._rounds >= ROUNDS or any(is_fault for _, is_fault in self._tell_seeds()):
-            return (), 0
+            return {}
         wanted = {trial.call: max(trial.draws, 10 * FEWEST) for trial in self._trials.values() if trial.open}
-        for best in self._find_best().values():
-            power, trial = best
+        for power, trial in self._find_best().values():
             if not power.is_reached and not trial.failed and np.isfinite(power.lacking):
                 needed = int(1.1 * (power.lacking - 1) * trial.draws) + FEWEST
                 wanted[trial.call] = max(wanted.get(trial.call, 0), needed)
-        if not wanted:
-            return (), 0
+        wanted = {call: min(MOST, number) for call, number in sorted(wanted.items())}
         is_fixed = any(trial.is_fixed(side) for trial in self._trials.values() for side in (0, 1))
-        number = min(MOST, max(wanted.values()))
-        # A fixed seed gives the same numbers only to the same calls in the same order.
-        return (everything, number + self._latest) if is_fixed else (tuple(sorted(wanted)), number)
+        if wanted and is_fixed:
+            # A fixed seed gives the same numbers only to the same calls in the same order.
+            return {call: known + wanted.get(call, 0) for call, known in self._known.items()}
+        return wanted
 
     def _find_best(self) -> dict[tuple[str, str], tuple[Power, Trial]]:
         """(tags/signature, output) -> the power of the call that tells most of it."""

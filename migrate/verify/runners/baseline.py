@@ -237,7 +237,7 @@ def _run_variant(
                     drawn["", call.id] = answer
             except Exception as error:
                 found.refusals["", call.id] = result_files.first_line(error)
-        found.draws |= draw_in_turns(drawn, wish.draws, wish.draw_seconds)
+        found.draws |= draw_in_turns(drawn, wish.draw_calls, wish.draw_seconds)
         steady = [call for call in wanted if call.id not in random]
         _run_gradients(loaded, steady, state, found, wish)
         _run_reweighed(loaded, [call for call in steady if call.id in wish.reweigh_calls], state, found)

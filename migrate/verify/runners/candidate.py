@@ -9,6 +9,7 @@ from typing import Any
 
 from migrate.graph import stand_ins
 from migrate.inputs import calls as call_files
+from migrate.model import SEED_STATE
 from migrate.verdict import (
     CALLABLE,
     EMPTY_BATCH,
@@ -53,7 +54,7 @@ def run(wish: RunRequest) -> None:
     planned = call_files.load_calls(wish.calls, wish.skip)
     found = result_files.Results(interface=describe_migrated(wish.path, record), folder=wish.results, model=wish.path)
     loaded = LoadedModel(wish.path)
-    found.keeps_seeds = any(result_files.SEED_STATE in name for name in loaded.variables)
+    found.keeps_seeds = any(SEED_STATE in name for name in loaded.variables)
     if wish.draw_calls and not loaded.has_state:
         # Where no call moves anything, those that are drawn need no others before them.
         planned = [call for call in planned if call.id in wish.draw_calls]
@@ -63,7 +64,7 @@ def run(wish: RunRequest) -> None:
             # From the start for each: what one call leaves in variables must not reach another route.
             loaded.reset()
             drawn = _run_route(loaded, record, wanted, route, found, wish)
-            found.draws |= draw_in_turns(drawn, wish.draws, wish.draw_seconds)
+            found.draws |= draw_in_turns(drawn, wish.draw_calls, wish.draw_seconds)
     loaded.reset()
     is_whole = not wish.repeat and not wish.draw_calls
     if is_whole:

@@ -45,7 +45,8 @@ class RunRequest:
       update_call: id of the call after which variables are read, "" for none.
       repeat: make each call several times and keep the last answer: does the side agree with itself?
       gradient_calls: ids of calls whose outputs are differentiated.
-      draw_calls: ids of calls with random outputs, made `draws` times, for at most `draw_seconds` all together.
+      draw_calls: ids of calls with random outputs -> how often each is made, for at most `draw_seconds` all together.
+      draws: how often in the first round that counts (`judging.trials`).
       names: of a Keras file.
       read: what the reader of a SESSION side is told.
       share: make random calls once more with random ops that the other side can draw alike (`graph.stand_ins`).
@@ -67,7 +68,7 @@ class RunRequest:
     update_call: str = ""
     repeat: bool = False
     gradient_calls: tuple[str, ...] = ()
-    draw_calls: tuple[str, ...] = ()
+    draw_calls: Mapping[str, int] = dataclasses.field(default_factory=dict)
     draws: int = 100
     draw_seconds: float = 20.0
     names: Names = dataclasses.field(default_factory=Names)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from migrate.inputs import calls as call_files
+from migrate.model import SEED_STATE
 from migrate.verdict import PLAIN
 from migrate.verify import results as result_files
 from migrate.verify.draws import Answer, draw_in_turns
@@ -73,14 +74,14 @@ def _run(wish: RunRequest, load: Callable[[str], Servable], found: result_files.
         return
     trains = any(_route(call) == _CALLABLE for call in planned)
     initial = {name: v.read_value() for name, v in loaded.variables.items() if hasattr(v, "assign")} if trains else {}
-    found.keeps_seeds = any(result_files.SEED_STATE in name for name in loaded.variables)
+    found.keeps_seeds = any(SEED_STATE in name for name in loaded.variables)
     drawn: dict[tuple[str, str], Answer] = {}
     for call in planned:
         _restore(loaded, initial)
         answer = _run_call(loaded, call, initial, found, wish)
         if answer is not None and call.id in wish.draw_calls:
             drawn[_route(call), call.id] = answer
-    found.draws |= draw_in_turns(drawn, wish.draws, wish.draw_seconds)
+    found.draws |= draw_in_turns(drawn, wish.draw_calls, wish.draw_seconds)
     _restore(loaded, initial)
     if wish.losses:
         found.losses = [loss.numpy() for loss in loaded.compute_losses()]

@@ -187,7 +187,7 @@ def random_pair(old_rate, new_rate):
             {(route, CALL): {"y": draws(rate, 100, 2 * number + side)}}
             for side, rate in enumerate((old_rate, new_rate))
         ]
-        trials.add_round(*found, 100)
+        trials.add_round(*found, {CALL: 100})
     told = trials.conclude()
     return judge(answers({"y": VALUE}), answers({"y": VALUE + 1}), random=frozenset({(CALL, "y")}), drawn=told)
 

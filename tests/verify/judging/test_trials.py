@@ -51,15 +51,15 @@ def compare(old, new, seed=0, error_rate=1e-3, fixed=(False, False)):
     """Both sides drawn as the pair of sides does it; each round is a process that starts anew."""
     keys = old(np.random.default_rng(0))
     trials = Trials(frozenset((CALL, key) for key in keys), error_rate)
-    calls, draws, number = (CALL,), FIRST, 0
-    while calls:
+    draws, number = {CALL: FIRST}, 0
+    while draws:
         found = []
         for side, sample in enumerate((old, new)):
             rng = np.random.default_rng([7 + side] if fixed[side] else [seed, side, number])
-            rows = [{key: reduce_draw(value) for key, value in sample(rng).items()} for _ in range(draws)]
+            rows = [{key: reduce_draw(value) for key, value in sample(rng).items()} for _ in range(draws[CALL])]
             found.append({("", CALL): {key: np.stack([row[key] for row in rows]) for key in keys}})
         trials.add_round(*found, draws)
-        calls, draws = trials.plan_round(100)
+        draws = trials.plan_round(100)
         number += 1
     return trials.conclude(), number
 
