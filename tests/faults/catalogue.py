@@ -161,6 +161,9 @@ for model in ("zoo/hub_image_batch_norm", "zoo/hub_slim", "zoo/tf18_hub_dense", 
 for model in ("zoo/hub_dropout", "control_flow/dropout_in_loop"):
     fault("dropout_turned", model, "training", becomes("GreaterEqual", "Less", name="dropout"), "same random numbers")
     fault("dropout_seeded", model, "training", nodes("RandomUniform", p.seed), "fixed seed")
+rate = nodes("Const", p.scale_const(1.125), name="dropout/rate")
+fault("dropout_rate", "zoo/hub_dropout", "training", rate, "same random numbers")
+fault("dropout_shares_rows", "zoo/hub_dropout", "training", p.share_rows, "same random numbers")
 
 # 8. Gradients: the values stay, the way back is cut.
 for model, op, name in (

@@ -171,6 +171,21 @@ def seed(node):
     node.attr["seed"].i, node.attr["seed2"].i = 7, 7
 
 
+def share_rows(folder):
+    """All rows of a batch share what is drawn for the first."""
+    with edited(folder) as meta:
+        for function in functions_of(meta):
+            for node in [n for n in function.node_def if n.op == "RandomUniform"]:
+                first, shape = f"{node.name}/first", f"{node.name}/one_row"
+                value = tf.make_tensor_proto([1, 2**30], tf.int32)
+                constant = function.node_def.add(name=first, op="Const")
+                constant.attr["value"].tensor.CopyFrom(value)
+                constant.attr["dtype"].type = tf.int32.as_datatype_enum
+                least = function.node_def.add(name=shape, op="Minimum", input=[node.input[0], f"{first}:output:0"])
+                least.attr["T"].type = tf.int32.as_datatype_enum
+                node.input[0] = f"{shape}:z:0"
+
+
 def swap_inputs(node):
     node.input[0], node.input[1] = node.input[1], node.input[0]
 
