@@ -20,6 +20,8 @@ FEWEST = 20
 NAMES = ("size", "mean", "mean square", "share of zeros")
 GRID = slice(len(NAMES), len(NAMES) + 3)
 _ROWS, _ACROSS = 8, 16
+# Two roundings of one number are not two numbers.
+STEADY = 1e-4
 # Infinities are told from numbers, and their squares are numbers still.
 _LARGEST = 1e100
 
@@ -105,6 +107,16 @@ def read_grid(draws: Sequence[np.ndarray]) -> tuple[int, int, int] | None:
         return None
     rows, positions, channels = (int(extent) for extent in kept[0, 1:])
     return rows, positions, channels
+
+
+def find_varying(draws: Mapping[tuple[str, str], Mapping[str, np.ndarray]]) -> set[tuple[str, str]]:
+    """(call id, output key) of outputs of which two draws differ."""
+    return {
+        (call, key)
+        for (_, call), outputs in draws.items()
+        for key, rows in outputs.items()
+        if (np.ptp(rows, axis=0) > STEADY * np.abs(rows).max(axis=0)).any()
+    }
 
 
 def describe_component(position: int) -> str:

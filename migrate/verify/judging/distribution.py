@@ -17,9 +17,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from migrate.verify.draws import GRID, NAMES, describe_component, read_grid
+from migrate.verify.draws import GRID, NAMES, STEADY, describe_component, read_grid
 
-_STEADY = 1e-4
 # Outputs of one call that are held against one another, and elements that are tested one by one.
 _MOST_TOGETHER, _MOST_ELEMENTS = 5, 32
 # What must be told: a rate of dropout that is off by 0.05 changes the variance of what comes of it by 18 % at least
@@ -102,7 +101,7 @@ def learn_reference(baseline: Draws, candidate: Draws) -> Reference:
         old, new = (_elements(rows, grid) for rows in (baseline[key], candidate[key]))
         both = np.concatenate([old, new])
         centers[key] = both.mean(axis=0)
-        steady = np.ptp(both, axis=0) <= _STEADY * np.abs(both).max(axis=0, initial=0.0)
+        steady = np.ptp(both, axis=0) <= STEADY * np.abs(both).max(axis=0, initial=0.0)
         scales[key] = np.where(steady, 0.0, both.std(axis=0))
         scaled[key] = tuple(_scale(rows, centers[key], scales[key]) for rows in (old, new))  # type: ignore[assignment]
         shifts[key] = scaled[key][1].mean(axis=0) - scaled[key][0].mean(axis=0)
@@ -178,7 +177,7 @@ def compare_statistics(
     for (key, name), old in baseline.items():
         new = candidate[key, name]
         both = np.concatenate([old, new])
-        if np.ptp(both) <= _STEADY * np.abs(both).max():
+        if np.ptp(both) <= STEADY * np.abs(both).max():
             continue  # not random: two roundings of one number are not two distributions
         distance = find_ks_statistic(old, new)
         p_value = min(find_ks_p_value(distance, old.size, new.size), find_rank_p_value(old, new))
@@ -203,12 +202,19 @@ def find_power(key: str, values: Sequence[Mapping[tuple[str, str], np.ndarray]],
         samples = [side[key, name] for side in values]
         return factor * math.sqrt(sum(float(sample.var()) / sample.size for sample in samples))
 
-    noise = shift(NOISE)
+    def relative(name: str) -> float:
+        """Of outputs of varying shape, which have no places of their own."""
+        level = abs(float(np.concatenate([side[key, name] for side in values]).mean()))
+        return shift(name) / level if level else math.inf
+
+    is_shaped = all((key, NOISE) in side for side in values)
+    noise = shift(NOISE) if is_shaped else relative("mean square")
+    signal = shift(SIGNAL) if is_shaped else relative("mean")
     rate = RATE * noise / _RATE_IN_VARIANCE
     zeros = shift("share of zeros")
     if 0 < zeros < math.inf:
         rate = min(rate, zeros)
-    return Power(rate=rate, weight=min(shift(SIGNAL), WEIGHT * noise / _WEIGHT_IN_VARIANCE))
+    return Power(rate=rate, weight=min(signal, WEIGHT * noise / _WEIGHT_IN_VARIANCE))
 
 
 def compare_draws(baseline: np.ndarray, candidate: np.ndarray) -> TwoSampleTest:

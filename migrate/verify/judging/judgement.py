@@ -21,6 +21,7 @@ from migrate.verdict import (
     Verification,
     judge,
 )
+from migrate.verify.draws import find_varying
 from migrate.verify.judging.belongings import compare_belongings, cover_belongings
 from migrate.verify.judging.diagnosis import find_swap
 from migrate.verify.judging.gradients import compare_gradients, cover_gradients
@@ -429,7 +430,8 @@ def find_random(
 ) -> frozenset[tuple[str, str]]:
     """(call id, output key) of outputs that a generator reaches and in which, in any call, two runs differ."""
     again = choose_answers(second)
-    differing = []
+    # What is seldom drawn otherwise was so in one of the draws, if any were made.
+    differing = [[call.rpartition("/")[0], key] for call, key in find_varying(second.draws) & {*calls_of(first, drawn)}]
     for call, key in calls_of(first, drawn):
         value = choose_answers(first)[call][key]
         if call not in again or key not in again[call]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from migrate.verify.draws import reduce_draw
+from migrate.verify.draws import find_varying, reduce_draw
 from migrate.verify.judging import distribution
 from migrate.verify.judging.trials import FIRST, Trials
 
@@ -117,6 +117,21 @@ def test_what_cannot_be_told_is_said():
     assert number == 5
     assert found.coverage[0].describe() == "random outputs 0 of 1"
     assert "was not reached" in found.notes[-1] and "would have been told" in found.coverage[0].missed[0]
+
+
+def test_outputs_of_varying_length_are_judged_by_what_is_left():
+    def ragged(rng, scale=1.0):
+        return {"y": scale * rng.normal(size=(rng.integers(2, 9), 3))}
+
+    found, _ = compare(ragged, ragged)
+    assert found.coverage[0].describe() == "random outputs 1 of 1" and not found.outputs[0].message
+    found, _ = compare(ragged, with_arguments(ragged, 1.05))
+    assert "drawn from another distribution" in found.outputs[0].message
+
+
+def test_what_is_seldom_drawn_otherwise_varies():
+    rows = {"rare": np.stack([reduce_draw(np.array([float(n == 7)])) for n in range(40)]), "never": np.ones((40, 9))}
+    assert find_varying({("", CALL): rows}) == {(CALL, "rare")}
 
 
 @pytest.mark.parametrize(("fixed", "told"), [((True, False), "became a free"), ((False, True), "became a fixed")])
