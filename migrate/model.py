@@ -243,6 +243,15 @@ class GraphVariant:
         return ",".join(self.tags) or "(no tags)"
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Tokenization:
+    """How text becomes the ids that a model takes: the file of its vocabulary (absolute, source side; "" for none), and
+    whether text is lowercased before it is looked up (None where nobody says)."""
+
+    vocab_file: str = ""
+    do_lower_case: bool | None = None
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LegacyModel:
     """What a reader returns.
@@ -251,6 +260,7 @@ class LegacyModel:
       checkpoint: prefix of the variables, None when there are none.
       core: key of the signature that is the core of a model whose other parts hold variables of their own: the root
         applies it, and lists its variables and losses alone; "" where the root lists everything.
+      tokenization: becomes `vocab_file` and `do_lower_case` of the root.
     """
 
     source: Source
@@ -259,3 +269,4 @@ class LegacyModel:
     producer: str
     findings: tuple[Finding, ...] = ()
     core: str = ""
+    tokenization: Tokenization = Tokenization()

@@ -47,6 +47,10 @@ class Tolerance:
             raise errors.UsageError(f"a tolerance cannot be negative: {self}", where="tolerance")
 
 
+# Of ReadOptions: those that are paths of files.
+_READ_FILES = ("checkpoint", "architecture", "vocab_file")
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOptions:
     """What a reader cannot know from the source alone; each reader takes what it has a use for.
@@ -66,6 +70,8 @@ class ReadOptions:
       pieces: parts that get signatures of their own: "NAME(x=in:0)->(y=out:0)" of a graph; of a Keras model
         "INPUT_LAYER:OUTPUT_LAYER", or "NAME=INPUT_LAYER:OUTPUT_LAYER".
       core: submodel of a Keras model (of a graph: a signature) that becomes the root, its heads named pieces.
+      vocab_file: file of the vocabulary that becomes an asset, `vocab_file` of the root, where the source has none.
+      do_lower_case: "true" or "false" becomes `do_lower_case` of the root, where the source says nothing; "" for none.
       signature_map: "old=new" renames signatures.
       xai: add the signatures that explainers ask for.
       preprocessing: "module:function" that gives a Keras model's inputs, for `xai_preprocess`.
@@ -86,6 +92,8 @@ class ReadOptions:
     allow_lambda: bool = False
     pieces: tuple[str, ...] = ()
     core: str = ""
+    vocab_file: str = ""
+    do_lower_case: str = ""
     signature_map: tuple[str, ...] = ()
     xai: bool = False
     preprocessing: str = ""
@@ -106,7 +114,7 @@ class ReadOptions:
 
     def describe(self) -> dict[str, Any]:
         """For a record, which holds no path of a machine."""
-        files = {name: os.path.basename(getattr(self, name)) for name in ("checkpoint", "architecture")}
+        files = {name: os.path.basename(getattr(self, name)) for name in _READ_FILES}
         return dataclasses.asdict(dataclasses.replace(self, import_paths=(), **files))
 
     @classmethod

@@ -109,6 +109,14 @@ def define_reading_flags(prefix: str = "") -> None:
     flags.DEFINE_string(
         "core", "", "Submodel of a Keras model (signature of a graph) that becomes the root, its heads named pieces."
     )
+    flags.DEFINE_string(
+        "vocab_file",
+        "",
+        "File of the vocabulary: becomes an asset, `vocab_file` of the result, if the source has none.",
+    )
+    flags.DEFINE_bool(
+        "do_lower_case", None, "Whether text is lowercased: `do_lower_case` of the result, unless the source says so."
+    )
     flags.DEFINE_list("signature_map", [], "old=new: renames signatures; old=old beside it keeps the old key too.")
     flags.DEFINE_bool("xai", False, "Add the signatures xai_model and, where inputs are parsed, xai_preprocess.")
     flags.DEFINE_string(
@@ -132,6 +140,8 @@ def parse_reading_flags(prefix: str = "") -> ReadOptions:
         thaw=values.thaw,
         pieces=tuple(values.piece),
         core=values.core,
+        vocab_file=os.path.abspath(values.vocab_file) if values.vocab_file else "",
+        do_lower_case="" if values.do_lower_case is None else str(values.do_lower_case).lower(),
         signature_map=tuple(values.signature_map or ()),
         xai=values.xai,
         preprocessing=values.preprocessing,

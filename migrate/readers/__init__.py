@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from migrate import detect, errors
 from migrate.model import KERAS, Format, LegacyModel, Source
 from migrate.options import ReadOptions, is_signature_spec
-from migrate.readers import inference, learning_phase, signature_map
+from migrate.readers import inference, learning_phase, signature_map, tokenization
 
 Reader = Callable[[Source, ReadOptions, str], LegacyModel]
 
@@ -71,7 +71,8 @@ def read_model(
         # Both hand graphs to TensorFlow, which takes messages of its own classes only: those that are read after this.
         importlib.import_module("tensorflow")
     with guard_reading(found.path):
-        return _finish(reader(found, options, scratch), options)
+        model = tokenization.add_tokenization(reader(found, options, scratch), options)
+        return _finish(model, options)
 
 
 def _finish(model: LegacyModel, options: ReadOptions) -> LegacyModel:

@@ -97,6 +97,7 @@ def rebuild_model(
         table.trace()
     # What the object graph must hold so that a save finds it: tables and assets are tracked through the root.
     root.tables = list(state.tables.values())
+    _attach_tokenization(root, state)
     root.assets = list(state.assets.values())
     everything = list(state.variables)
     if main is not None:
@@ -128,6 +129,17 @@ def rebuild_model(
             *_layout_findings(built),
         ),
     )
+
+
+def _attach_tokenization(root: MigratedModule, state: State) -> None:
+    """As Model Garden does: an asset, and a variable that is not among those that the model lists."""
+    told = state.model.tokenization
+    if told.vocab_file:
+        if told.vocab_file not in state.assets:
+            state.assets[told.vocab_file] = tf.saved_model.Asset(told.vocab_file)
+        root.vocab_file = state.assets[told.vocab_file]
+    if told.do_lower_case is not None:
+        root.do_lower_case = tf.Variable(told.do_lower_case, trainable=False, name="do_lower_case")
 
 
 def _choose_trainable(model: LegacyModel, chosen: plan.ModelPlan, options: RebuildOptions) -> frozenset[str]:

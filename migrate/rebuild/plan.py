@@ -29,6 +29,8 @@ _RESERVED = frozenset(
         "tables",
         "assets",
         "whole",
+        "vocab_file",
+        "do_lower_case",
         "with_name_scope",
         "graph_debug_info",
         "tensorflow_version",

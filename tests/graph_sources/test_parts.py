@@ -69,6 +69,26 @@ def test_numbers_need_no_preprocessing(tmp_path):
     assert set(signatures) == {"serving_default", "xai_model"}
 
 
+def test_core_of_a_graph(tmp_path):
+    """The root applies the piece, with its own variables; what the whole graph had stays a piece of its own."""
+    read = ReadOptions(
+        thaw=True, core="encode", pieces=("encode(x=images:0)->(code=dense/BiasAdd:0)",), do_lower_case="true"
+    )
+    options = migrate.MigrateOptions(read=read)
+    outcome = migrate.migrate_model(ZOO / "frozen_classifier" / "model", tmp_path / "out", options)
+    assert outcome.verification.verdict.value == "PASS", outcome
+    loaded = tf.saved_model.load(str(tmp_path / "out"))
+    images = tf.random.stateless_uniform([2, 6, 6, 1], [1, 2])
+    (code,) = tf.nest.flatten(loaded(images))
+    assert code.shape == (2, 5) and loaded.do_lower_case.numpy()
+    assert set(loaded.signatures) == {"serving_default", "encode"}
+    whole, own = ({v.name for v in part.variables} for part in (loaded.serving_default, loaded))
+    assert own and own < whole
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(tf.nest.flatten(loaded(images))[0])
+    assert all(gradient is not None for gradient in tape.gradient(total, loaded.trainable_variables))
+
+
 def test_piece_of_a_graph(tmp_path):
     options = migrate.MigrateOptions(read=ReadOptions(pieces=("encode(x=images:0)->(code=dense/BiasAdd:0)",)))
     outcome = migrate.migrate_model(ZOO / "frozen_classifier" / "model", tmp_path / "out", options)

@@ -5,6 +5,8 @@ import pytest
 import tensorflow as tf
 
 import migrate
+from migrate import errors
+from migrate.options import ReadOptions
 from migrate.verdict import Verdict
 from migrate.verify import results
 
@@ -39,6 +41,22 @@ def test_the_same_file_elsewhere_is_the_same(outcome):
     compared = [diff for diff in outcome.verification.diffs if diff.output == "vocab_file"]
     assert {diff.route for diff in compared} >= {"callable", "signature", "v1 session"}
     assert all(diff.elements for diff in compared)
+
+
+def test_what_the_module_says_of_its_tokens_is_on_the_root(outcome, tmp_path):
+    """As Model Garden exports it; it is the signature's own file, and a flag that says otherwise is refused."""
+    loaded = tf.saved_model.load(outcome.dest)
+    assert loaded.do_lower_case.numpy() and loaded.do_lower_case.dtype == tf.bool
+    path = loaded.vocab_file.asset_path.numpy()
+    assert path == loaded.signatures["tokenization_info"]()["vocab_file"].numpy()
+    assert tf.io.gfile.GFile(path).read() == "the\nquick\n"
+    with pytest.raises(errors.UsageError, match="do_lower_case is True"):
+        options = migrate.MigrateOptions(read=ReadOptions(do_lower_case="false"))
+        migrate.migrate_model(outcome.source, tmp_path / "out", options)
+    (tmp_path / "other.txt").write_text("x\n", encoding="utf-8")
+    with pytest.raises(errors.UsageError, match="a vocabulary of its own"):
+        options = migrate.MigrateOptions(read=ReadOptions(vocab_file=str(tmp_path / "other.txt")))
+        migrate.migrate_model(outcome.source, tmp_path / "out", options)
 
 
 def test_another_file_is_not(outcome, tmp_path):

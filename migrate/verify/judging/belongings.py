@@ -137,6 +137,7 @@ def compare_pieces(baseline: Results, candidate: Results, *, trainable: bool) ->
     modes = [(mode, piece["attribute"]) for piece in candidate.pieces for mode in piece.get("modes", ())]
     modes = sorted(modes, key=lambda entry: (not entry[0]["training"], entry[1] != ""))
     holding = tuple(modes[0][0]["tags"]) if modes else ()
+    thawed = {name for entry in candidate.pieces for name in entry.get("variables", ())}
     diffs = []
     for piece in (entry for entry in candidate.pieces if by_place and "attribute" in entry):
         places = [by_place.get((tuple(mode["tags"]), piece["signature"])) for mode in piece["modes"]]
@@ -146,6 +147,7 @@ def compare_pieces(baseline: Results, candidate: Results, *, trainable: bool) ->
         wanted: set[str] = set()
         for entry, mode in zip(known, piece["modes"], strict=True):
             moves = mode["training"] or (piece["has_training"] and len(known) == 1)
+            wanted |= thawed & set(entry.get("constants", ()))
             wanted |= set(entry["variables"]) | (set(entry["updated"]) if moves else set())
         where = f"piece {piece['attribute'] or '(core)'}"
         diffs.append(_compare_names(where, "variables", wanted, piece["variables"]))

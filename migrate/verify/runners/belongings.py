@@ -58,11 +58,14 @@ def _describe_variant(variant: GraphVariant) -> list[dict[str, Any]]:
             needed = index.ancestors([f"^{name}"], stop=feeds) if name in index.nodes else set()
             if not any(index.nodes[node].op in _PLACEHOLDERS and node not in fed for node in needed):
                 moved |= needed
+        reached = index.ancestors(fetches, stop=feeds)
         found.append(
             {
                 "tags": list(variant.tags),
                 "signature": signature.key,
-                "variables": sorted(_name_variables(index, index.ancestors(fetches, stop=feeds), names)),
+                "variables": sorted(_name_variables(index, reached, names)),
+                # Of a frozen graph: what is thawed is a variable of the constant's name.
+                "constants": [] if names else sorted(n for n in reached if index.nodes[n].op == "Const"),
                 "updated": sorted(_name_variables(index, moved, names)),
                 "losses": used,
                 "loss_names": losses,

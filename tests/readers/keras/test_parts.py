@@ -40,9 +40,12 @@ def migrate_with(file, dest, **read):
 
 @pytest.fixture(scope="module")
 def core(file, tmp_path_factory):
-    """The core with its heads, and a piece across layers of the core."""
+    """The core with its heads and vocabulary, and a piece across layers of the core."""
     dest = tmp_path_factory.mktemp("core") / "out"
-    return migrate_with(file, dest, core="encoder", pieces=("hidden:normal",))
+    vocabulary = file.with_name("vocab.txt")
+    vocabulary.write_text("the\nquick\n", encoding="utf-8")
+    told = {"vocab_file": str(vocabulary), "do_lower_case": "false"}
+    return migrate_with(file, dest, core="encoder", pieces=("hidden:normal",), **told)
 
 
 def names_of(variables):
@@ -70,6 +73,20 @@ def test_heads_are_pieces(core, model):
     assert names_of(loaded.masked.trainable_variables) == ["masked/bias", "masked/kernel"]
     assert len(loaded.masked.regularization_losses) == 1
     assert set(loaded.signatures) == {"serving_default", "masked", "next_one", "normal"}
+
+
+def test_core_brings_its_vocabulary(core, tmp_path):
+    """As Model Garden exports one; it moves with the model, survives a second save, and is no variable of the core."""
+    moved = tmp_path / "moved"
+    shutil.copytree(core.dest, moved)
+    loaded = tf.saved_model.load(moved)
+    tf.saved_model.save(loaded, tmp_path / "again")
+    for found in (loaded, tf.saved_model.load(tmp_path / "again")):
+        path = found.vocab_file.asset_path.numpy().decode()
+        assert path.startswith(str(tmp_path)) and tf.io.gfile.GFile(path).read() == "the\nquick\n"
+        assert found.do_lower_case.numpy() == np.False_
+        assert "do_lower_case" not in names_of(found.variables)
+        assert names_of(found.masked.trainable_variables) == ["masked/bias", "masked/kernel"]
 
 
 def test_piece_has_the_whole_interface(core, model):
@@ -114,6 +131,7 @@ def test_core_trains_as_a_layer(core):
         ({"pieces": ("p(x=a:0)->(y=b:0)",)}, "names no two layers"),
         ({"core": "masked"}, "is a layer, not a model [its submodels: encoder]"),
         ({"core": "nothing"}, "is no layer of the model [its submodels: encoder]"),
+        ({"vocab_file": "/nowhere/vocab.txt"}, "there is no file /nowhere/vocab.txt"),
         ({"xai": True, "core": "encoder"}, "the core takes other inputs than numbers"),
         ({"xai": True, "preprocessing": "nowhere:f"}, "cannot be imported"),
     ],
