@@ -10,7 +10,7 @@ from migrate.options import Limits
 from migrate.verify.judging.judgement import Criteria
 from migrate.verify.judging.trials import FIRST, Drawn, Trials
 from migrate.verify.results import Results
-from migrate.verify.runners.side import KERAS, Side, run_side
+from migrate.verify.runners.side import KERAS, MIGRATED, Side, run_side
 
 
 def draw_pair(
@@ -32,7 +32,9 @@ def draw_pair(
     Raises:
       JobError: a side crashed or hung.
     """
-    baseline, candidate = (side.kind == KERAS for side in sides)
+    # A migration sets no seed, so that its model has none to have been traced with.
+    is_migrated = MIGRATED in {side.kind for side in sides}
+    baseline, candidate = (side.kind == KERAS and not is_migrated for side in sides)
     trials = Trials(random, criteria.error_rate, (baseline, candidate))
     calls = dict.fromkeys(sorted({call for _, call in first.draws}), FIRST)
     answered = [_copy(first), _draw(sides[1], calls, 0, limits)]

@@ -5,6 +5,8 @@ import pytest
 
 import migrate
 
+from ..faults import planting
+from . import keras_models
 from .random_models import save, save_tf1
 
 FAULTS = {
@@ -48,6 +50,20 @@ def test_the_seed_of_either_kind_of_model_is_seen(tmp_path, make, seed):
     assert any("fixed" in failure and "free" in failure for failure in other.failures), other.failures
     same = compare(baseline, save(tmp_path / "same", seed=6 if seed else None))
     assert same.verdict.value == "PASS", same.failures
+
+
+@pytest.mark.slow
+def test_a_seed_that_a_migrated_keras_model_should_not_have(tmp_path):
+    """Of a SavedModel that was traced with a seed it is a note: the file cannot hold it."""
+    keras_models.build().save(tmp_path / "m.h5")
+    keras_models.build().save(tmp_path / "traced", save_format="tf")
+    traced = compare(tmp_path / "m.h5", tmp_path / "traced", level="training")
+    assert traced.verdict.value == "PASS", traced.failures
+    assert any("a free seed became a fixed one" in note for note in traced.notes)
+    assert migrate.migrate_model(tmp_path / "m.h5", tmp_path / "migrated").status.value == "migrated"
+    planting.change_nodes(tmp_path / "migrated", "RandomUniform", planting.seed)
+    seeded = compare(tmp_path / "m.h5", tmp_path / "migrated", level="training")
+    assert any("a free seed became a fixed one" in failure for failure in seeded.failures), seeded.failures
 
 
 @pytest.mark.slow
