@@ -82,7 +82,10 @@ def inspect_model(source: str | os.PathLike[str], options: ReadOptions | None = 
       CorruptModelError: a file is missing, truncated, or contradicts another.
       UnsafeModelError: a link leaves the model's folder, or something in it is neither file nor folder.
     """
-    with tempfile.TemporaryDirectory(prefix="migrate-inspect-") as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="migrate-inspect-") as scratch,
+        sources.spell_places(source, os.path.join(scratch, "source")),
+    ):
         found = sources.acquire_source(source, os.path.join(scratch, "source"))
         found = detect.choose_reading(found, options or ReadOptions())
         # What was unpacked is gone afterwards: the path is what was asked for.
@@ -121,7 +124,10 @@ def scan_source(source: str | os.PathLike[str], allowed: Collection[str] = ()) -
     if not sources.is_handle(path) and (found := scan.find_file_findings(path) if os.path.exists(path) else ()):
         # Nothing is opened in a folder that is not what it seems.
         return found
-    with tempfile.TemporaryDirectory(prefix="migrate-scan-") as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="migrate-scan-") as scratch,
+        sources.spell_places(source, os.path.join(scratch, "source")),
+    ):
         acquired = sources.acquire_source(source, os.path.join(scratch, "source"))
         if acquired.format not in (*READABLE, Format.TF2_SAVED_MODEL):
             raise errors.UnknownFormatError(

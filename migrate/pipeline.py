@@ -201,9 +201,11 @@ def _migrate(
     else:
         _check_apart(source, dest)
     with isolation.shared_server().scratch_folder() as work:
-        found = sources.acquire_source(source, os.path.join(work, _SOURCE), timeout=options.limits.timeout)
-        found = detect.choose_reading(found, options.read)
-        return _migrate_found(found, dest, work, options, progress, describe, on_ready)
+        scratch = os.path.join(work, _SOURCE)
+        with sources.spell_places(source, scratch):
+            found = sources.acquire_source(source, scratch, timeout=options.limits.timeout)
+            found = detect.choose_reading(found, options.read)
+            return _migrate_found(found, dest, work, options, progress, describe, on_ready)
 
 
 def _migrate_found(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ from migrate.options import (
 )  # fmt: skip
 
 OK, FAILED, USAGE = 0, 1, 2
+# Clients of stores, which tell where they found their settings.
+_TALKATIVE = ("aiobotocore", "botocore")
 
 
 def show(text: str, file: TextIO | None = None) -> None:
@@ -52,6 +55,8 @@ def run_program(main: Callable[[], int], *, unable: int = FAILED) -> None:
             return unable
 
     _list_own_flags()
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
     # absl itself exits with 1 on a bad flag; the design keeps 1 for models.
     app.run(guarded, flags_parser=_parse_flags)
 

@@ -60,7 +60,8 @@ def find_subject(path: str | os.PathLike[str], scratch: str, timeout: float | No
     path = sources.spell_location(path)
     if os.path.isfile(path) and path.endswith(".npz"):
         return Subject(path=path, kind=RECORDED, format="recorded", recording=recorded.load_recording(path))
-    found = sources.acquire_source(path, scratch, timeout=timeout)
+    with sources.spell_places(path, scratch):
+        found = sources.acquire_source(path, scratch, timeout=timeout)
     if found.format is Format.TF2_SAVED_MODEL:
         migrated = provenance.read_record(found.path) is not None
         return Subject(path=found.path, kind=MIGRATED if migrated else SERVING, format=found.format.value)

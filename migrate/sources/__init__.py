@@ -4,8 +4,8 @@
 believed.
 """
 
-from migrate.sources.acquire import acquire_source
+from migrate.sources.acquire import acquire_source, spell_places
 from migrate.sources.archives import may_hold_model
 from migrate.sources.handles import is_handle, spell_location
 
-__all__ = ["acquire_source", "is_handle", "may_hold_model", "spell_location"]
+__all__ = ["acquire_source", "is_handle", "may_hold_model", "spell_location", "spell_places"]

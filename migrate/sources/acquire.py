@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import re
 import urllib.parse
+from collections.abc import Iterator
 
 from migrate import detect, errors, scan
 from migrate.model import Format, Source
@@ -12,6 +15,8 @@ from migrate.sources import archives, buckets, download, handles
 
 _CACHE = "TFHUB_CACHE_DIR"
 _LAYERS = 3
+# How what is brought here begins.
+_BROUGHT = _DOWNLOADED, _COPIED, _UNPACKED = "downloaded", "copied", "unpacked"
 
 
 def acquire_source(
@@ -54,6 +59,19 @@ def acquire_source(
     return dataclasses.replace(found, origin=origin, evidence=(*found.evidence, note))
 
 
+@contextlib.contextmanager
+def spell_places(source: str | os.PathLike[str], scratch: str) -> Iterator[None]:
+    """An error about something that was brought into `scratch` names the source instead: nobody finds what is gone."""
+    brought = re.compile(re.escape(scratch) + rf"/(?:{'|'.join(_BROUGHT)})-[^/\s:,;\]]+")
+    try:
+        yield
+    except errors.MigrateError as error:
+        error.where, error.message = (
+            brought.sub(lambda _: os.fspath(source), text) for text in (error.where, error.message)
+        )
+        raise
+
+
 def _fetch(handle: str, scratch: str, timeout: float | None) -> str:
     scheme, _, rest = handle.partition("://")
     os.makedirs(scratch, exist_ok=True)
@@ -63,11 +81,11 @@ def _fetch(handle: str, scratch: str, timeout: float | None) -> str:
         if cached is not None:
             return os.path.abspath(cached)  # whoever reads it stands elsewhere
         name = os.path.basename(urllib.parse.urlsplit(handle).path.rstrip("/")) or "model"
-        path = os.path.join(scratch, f"downloaded-{_plain(name)}")
+        path = os.path.join(scratch, f"{_DOWNLOADED}-{_plain(name)}")
         download.download(handles.add_format(handle), path, timeout=timeout)
         return path
     if scheme in handles.BUCKETS:
-        path = os.path.join(scratch, f"copied-{_plain(os.path.basename(rest.rstrip('/')) or 'model')}")
+        path = os.path.join(scratch, f"{_COPIED}-{_plain(os.path.basename(rest.rstrip('/')) or 'model')}")
         buckets.copy_from_bucket(handle, path, timeout=timeout)
         return path
     if scheme == "file":
@@ -85,7 +103,7 @@ def _unpack(found: Source, scratch: str, limits: archives.UnpackLimits) -> Sourc
     """The one model in an archive, at its root or in folders that hold nothing else; archives in archives too."""
     where = found.path
     for layer in range(_LAYERS):
-        folder = os.path.join(scratch, f"unpacked-{layer}")
+        folder = os.path.join(scratch, f"{_UNPACKED}-{layer}")
         archives.unpack_archive(found.path, folder, limits)
         found = _find_model(folder, where)
         if found.format is not Format.ARCHIVE:
