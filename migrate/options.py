@@ -112,6 +112,12 @@ class ReadOptions:
         """For whoever runs the original: nothing that changes what is run."""
         return dataclasses.replace(self, thaw=False)
 
+    @property
+    def asks_keras(self) -> bool:
+        """Whether something is asked for that only a model which Keras rebuilt can give."""
+        of_layers = [piece for piece in self.pieces if not is_signature_spec(piece)]
+        return any((of_layers, self.custom_objects, self.builder, self.architecture, self.core, self.preprocessing))
+
     def describe(self) -> dict[str, Any]:
         """For a record, which holds no path of a machine."""
         files = {name: os.path.basename(getattr(self, name)) for name in _READ_FILES}

@@ -125,5 +125,12 @@ def explore_subject(subject: Subject, name: str, work: str, options: CompareOpti
         op_library=options.op_library,
         read=subject.read,
     )
-    told = isolation.run_job(DESCRIBE, request, limits=options.limits, where=where).value
+    try:
+        told = isolation.run_job(DESCRIBE, request, limits=options.limits, where=where).value
+    except (errors.BlockedError, errors.CorruptModelError):
+        if subject.format != Format.KERAS_SAVED_MODEL.value or subject.read.asks_keras:
+            raise
+        # As its reader does: where Keras cannot rebuild it, the graph beside the config counts.
+        graph_format = Format.TF1_SAVED_MODEL
+        return dataclasses.replace(subject, kind=ORIGINALS[graph_format], format=graph_format.value)
     return dataclasses.replace(subject, graph=graph, training=told.training if is_deep else "")

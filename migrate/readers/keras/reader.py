@@ -7,7 +7,7 @@ import re
 
 from migrate import errors
 from migrate.model import Finding, Format, LegacyModel, Severity, Source
-from migrate.options import ReadOptions, is_signature_spec
+from migrate.options import ReadOptions
 from migrate.readers import saved_model
 from migrate.readers.keras import loading, models, parts, signatures, tracing
 
@@ -47,9 +47,7 @@ def read_keras_saved_model(source: Source, options: ReadOptions, scratch: str) -
     try:
         return read_keras(source, options, scratch)
     except (errors.BlockedError, errors.CorruptModelError) as error:
-        of_layers = [piece for piece in options.pieces if not is_signature_spec(piece)]
-        asked = (options.custom_objects, options.builder, options.architecture, options.core, options.preprocessing)
-        if of_layers or any(asked):
+        if options.asks_keras:
             raise
         reason = error
     graph = dataclasses.replace(source, format=Format.TF1_SAVED_MODEL)

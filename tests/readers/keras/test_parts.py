@@ -205,6 +205,8 @@ def test_saved_model_that_keras_cannot_rebuild_is_migrated_by_its_graph(tmp_path
     assert outcome.format == ("tf1_saved_model" if lacking else "keras_saved_model")
     left = [finding for finding in outcome.findings if finding.code == "keras-structure-left-behind"]
     assert len(left) == bool(lacking) and all(lacking in finding.message for finding in left)
+    compared = migrate.compare_models(source, outcome.dest)
+    assert compared.verdict is Verdict.PASS and compared.diffs
     if lacking:
         named = MigrateOptions(read=ReadOptions(custom_objects=("os:path",)))
         assert migrate.migrate_model(source, tmp_path / "other", named).status.value == "blocked"
