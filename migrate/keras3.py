@@ -109,7 +109,7 @@ def _rebuild(model: Any, scratch: str) -> Any:
         changed = sorted(name for name in _find_activations(config) if _is_another(name))
         if changed:
             raise ValueError(f"there {', '.join(changed)} is another function")
-        file.attrs["model_config"] = json.dumps(_drop_defaults(config)).encode("utf-8")
+        file.attrs["model_config"] = json.dumps(_renumber_calls(_drop_defaults(config))).encode("utf-8")
     return keras.models.load_model(path, compile=False)
 
 
@@ -136,6 +136,41 @@ def _is_another(activation: str) -> bool:
         return False
     new = keras.activations.get(activation)
     return not np.allclose(np.asarray(old(grid)), np.asarray(new(grid)), rtol=1e-4, atol=1e-5)
+
+
+def _renumber_calls(value: Any) -> Any:
+    """A config in which models within a functional model are called from 0 on. In Keras 2 their own input is the first
+    call, so that others begin with 1 (`_should_skip_first_node`); Keras 3 takes that back where a functional one gives
+    an output, neither between layers nor for a Sequential (`functional_from_config`)."""
+    if isinstance(value, list):
+        return [_renumber_calls(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    changed = {key: _renumber_calls(item) for key, item in value.items()}
+    layers = changed.get("layers")
+    if isinstance(layers, list) and "output_layers" in changed:
+        inner = {layer["config"].get("name") for layer in layers if layer.get("class_name") == "Sequential"}
+        models = inner | {layer["config"].get("name") for layer in layers if "output_layers" in layer["config"]}
+        for layer in layers:
+            layer["inbound_nodes"] = _count_from_zero(layer.get("inbound_nodes", []), models)
+        for key in ("input_layers", "output_layers"):
+            changed[key] = _count_from_zero(changed.get(key, []), inner)
+    elif isinstance(layers, list) and layers and layers[0].get("class_name") == "InputLayer":
+        for layer in layers[1:]:  # says again what the input does; within another model Keras 3 refuses it
+            layer["config"].pop("batch_input_shape", None)
+    return changed
+
+
+def _count_from_zero(nodes: Any, names: set[Any]) -> Any:
+    """[name, call, output, ...] of these layers with the call before; whatever holds such entries likewise."""
+    if isinstance(nodes, dict):
+        return {key: _count_from_zero(item, names) for key, item in nodes.items()}
+    if not isinstance(nodes, list):
+        return nodes
+    if len(nodes) >= 3 and isinstance(nodes[0], str) and isinstance(nodes[1], int):
+        call = nodes[1] - 1 if nodes[0] in names and nodes[1] > 0 else nodes[1]
+        return [nodes[0], call, *(_count_from_zero(item, names) for item in nodes[2:])]
+    return [_count_from_zero(item, names) for item in nodes]
 
 
 def _drop_defaults(value: Any) -> Any:

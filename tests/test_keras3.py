@@ -76,6 +76,24 @@ def test_what_keras_3_computes_otherwise_is_not_written(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.h5", "out"]
 
 
+def test_models_within_models(tmp_path):
+    """A Sequential that is applied twice, one within it, a functional model: Keras 3 counts their calls otherwise."""
+    deepest = tf_keras.Sequential([LAYERS.Dense(3, activation="tanh", input_shape=[3], name="low")], name="deepest")
+    inner = tf_keras.Sequential([LAYERS.Dense(3, input_shape=[3], name="first"), deepest], name="inner")
+    a, b, c = (tf_keras.Input([3], name=name) for name in "abc")
+    functional = tf_keras.Model(c, LAYERS.Dense(3, name="own")(c), name="functional")
+    joined = LAYERS.Subtract(name="apart")([inner(a), functional(b)])
+    model = tf_keras.Model([a, b], [LAYERS.Dense(2, name="y")(joined), inner(b)])
+    model.save(tmp_path / "m.h5")
+    outcome = migrate.migrate_model(tmp_path / "m.h5", tmp_path / "out", ALSO)
+    assert outcome.status.value == "migrated", outcome.error
+    assert find(outcome, keras3.WRITTEN), outcome.findings
+    loaded = keras.models.load_model(tmp_path / "out.keras", compile=False)
+    values = [np.random.default_rng(seed).normal(size=[4, 3]).astype(np.float32) for seed in (1, 2)]
+    for expected, found in zip(model(values), loaded(values), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_a_source_without_keras_says_so(zoo_path, tmp_path):
     options = MigrateOptions(also=("keras",), verify="none")
     outcome = migrate.migrate_model(zoo_path / "frozen_constants" / "model", tmp_path / "out", options)
