@@ -70,30 +70,37 @@ def test_killed_at_random_moments(tmp_path, weights, kills):
     dest = out / "model"
     process = _start(source, dest, temp, weights)
     while process.poll() is None and not _is_staging(out):
-        time.sleep(0.005)
-    staging = time.monotonic() - started
+        time.sleep(0.002)
+    staged = time.monotonic()
+    while process.poll() is None and _is_staging(out):
+        time.sleep(0.002)
+    writing = time.monotonic() - staged
     assert process.wait(timeout=300) == 0, process.stderr.read()
     whole_span = time.monotonic() - started
     whole = _digest(dest)
     shutil.rmtree(dest)
     chance = random.Random(kills)
-    killed = complete = partly = 0
-    while killed < kills:
+    killed = complete = partly = begun = 0
+    # A busy machine may let the writing pass between two looks: such a moment counts, and another is taken for it.
+    while killed < kills or not partly:
+        assert begun < 2 * kills + 20, "no moment in which anything was written"
+        begun += 1
         process = _start(source, dest, temp, weights)
-        if killed % 2:
+        if begun % 2 == 0:
             moment = time.monotonic() + chance.uniform(0, whole_span)
         else:
             while process.poll() is None and not _is_staging(out):
                 time.sleep(0.002)
-            moment = time.monotonic() + chance.uniform(0, whole_span - staging)
+            moment = time.monotonic() + chance.uniform(0, writing)
         while process.poll() is None and time.monotonic() < moment:
             time.sleep(0.001)
+        was_staged = _is_staging(out)
         process.send_signal(signal.SIGKILL)
-        partly += _is_staging(out)
         done = process.wait(timeout=60)
         process.stderr.close()
         assert done in (0, -signal.SIGKILL)
         killed += done != 0
+        partly += done != 0 and was_staged
         _await_none(temp)
         if dest.exists():
             assert {**_digest(dest), _RANDOM: ""} == {**whole, _RANDOM: ""}, "half a model"
@@ -102,4 +109,3 @@ def test_killed_at_random_moments(tmp_path, weights, kills):
         assert list(out.iterdir()) == [] and os.listdir(temp) == [], "what was left behind"
         assert _digest(source) == untouched
     print(f"\n{weights}: {killed} kills, {partly} while something was staged, {complete} after it stood")
-    assert partly, "no moment in which anything was written"
