@@ -107,14 +107,18 @@ def inspect_model(source: str | os.PathLike[str], options: ReadOptions | None = 
         )
 
 
-def scan_source(source: str | os.PathLike[str], allowed: Collection[str] = ()) -> tuple[Finding, ...]:
+def scan_source(
+    source: str | os.PathLike[str], allowed: Collection[str] = (), options: ReadOptions | None = None
+) -> tuple[Finding, ...]:
     """All that is unsafe or invalid in a model, of whatever format that is migrated; nothing of it runs.
 
     Args:
       source: its path, or a handle; an archive is unpacked for the time being.
       allowed: names of ops that may do what they do.
+      options: what the reader is told: the config of a Keras model given for weights is looked through with them.
 
     Raises:
+      UsageError: the config given for weights is none.
       SourceNotFoundError: there is nothing at the path.
       UnknownFormatError: it is nothing that can be looked through.
       CorruptModelError: it cannot be parsed.
@@ -129,6 +133,7 @@ def scan_source(source: str | os.PathLike[str], allowed: Collection[str] = ()) -
         sources.spell_places(source, os.path.join(scratch, "source")),
     ):
         acquired = sources.acquire_source(source, os.path.join(scratch, "source"))
+        acquired = detect.choose_reading(acquired, options or ReadOptions())
         if acquired.format not in (*READABLE, Format.TF2_SAVED_MODEL):
             raise errors.UnknownFormatError(
                 f"{acquired.format.value}: {'; '.join(acquired.evidence)}: nothing in it was looked through",
@@ -139,7 +144,7 @@ def scan_source(source: str | os.PathLike[str], allowed: Collection[str] = ()) -
         if acquired.format in KERAS:
             from migrate.readers.keras import scanning  # needs h5py
 
-            findings += scanning.find_unsafe(acquired)
+            findings += scanning.find_unsafe(acquired, options)
         # What was unpacked is gone afterwards: places are told as they lie in the archive.
         return tuple(
             dataclasses.replace(finding, where=finding.where.replace(acquired.path, path)) for finding in findings

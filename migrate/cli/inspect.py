@@ -31,7 +31,7 @@ def main() -> int:
 
 
 def _scan(source: str) -> int:
-    findings = inspection.scan_source(source, program.parse_unsafe_ops())
+    findings = inspection.scan_source(source, program.parse_unsafe_ops(), program.parse_reading_flags())
     if flags.FLAGS.format == "json":
         print(json.dumps({"path": source, "findings": [describe_finding(finding) for finding in findings]}, indent=1))
     else:

@@ -1,7 +1,9 @@
-"""A Keras file -> Findings: what loading it would run, call or open beside the model. Keras itself is not loaded."""
+"""A Keras file, or weights with their config -> Findings: what loading would run, call or open beside the model. Keras
+itself is not loaded."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -9,7 +11,8 @@ from typing import Any
 
 from migrate import detect, errors
 from migrate.model import Finding, Format, Severity, Source
-from migrate.readers.keras import configs, hdf5, lambdas, numbered_weights, safety
+from migrate.options import ReadOptions
+from migrate.readers.keras import architecture, configs, hdf5, lambdas, numbered_weights, safety
 from migrate.sources import archives
 
 CODE, OBJECT, EXTERNAL = "keras-code", "keras-object", "external-file"
@@ -17,20 +20,38 @@ _ZIP_MAGIC = b"PK\x03\x04"
 _MAX_CONFIG = 2**28
 
 
-def find_unsafe(source: Source) -> tuple[Finding, ...]:
+def find_unsafe(source: Source, options: ReadOptions | None = None) -> tuple[Finding, ...]:
     """All that is unsafe in a Keras file: code of Lambda layers, objects and functions that are no part of a model,
-    files that its config names, parts that lie in other files.
+    files that its config names, parts that lie in other files. Of weights, the config that they are read with.
 
     Args:
-      source: of a Keras format; weights in TensorFlow's format hold none of it.
+      source: of a Keras format, as `detect.choose_reading` gives it.
+      options: what the reader is told; its `builder` is the user's own code.
 
     Raises:
       CorruptModelError: it is damaged.
       UnsafeModelError: an archive that holds a name which leads out of it, or more than it should.
+      UsageError: the config given for it is none.
     """
+    path, options = source.path, options or ReadOptions()
+    links, config = _read_own(source)
+    found = (*_describe_links(links, path), *_find_in_config(config, path))
+    # As `loading` chooses: what the user gives, else the file's own, else what lies beside it.
+    given = options.architecture
+    if not (given or options.builder or links) and config is None:
+        given = detect.find_architecture(path)
+    if not given:
+        return found
+    beside = _find_in_config(architecture.parse_architecture(given), path)
+    name = os.path.basename(given)
+    return (*found, *(dataclasses.replace(finding, message=f"{name}: {finding.message}") for finding in beside))
+
+
+def _read_own(source: Source) -> tuple[tuple[str, ...], Mapping[str, Any] | None]:
+    """Parts of a file that lie in others, and its config; None where it holds none."""
     path = source.path
     links: tuple[str, ...] = ()
-    config: Mapping[str, Any] | None
+    config: Mapping[str, Any] | None = None
     if source.format is Format.KERAS_V3:
         described = read_archive(path, check=False)[1]
         with zipfile.ZipFile(path) as archive:
@@ -44,9 +65,7 @@ def find_unsafe(source: Source) -> tuple[Finding, ...]:
     elif hdf5.is_hdf5(path):
         links = hdf5.find_links(path, path)
         config = None if links or numbered_weights.is_numbered(path) else hdf5.parse_hdf5(path).config
-    else:
-        return ()
-    return (*_describe_links(links, path), *_find_in_config(config, path))
+    return links, config
 
 
 def _read_beside_graph(path: str) -> Mapping[str, Any]:

@@ -8,7 +8,9 @@ Changes that an inference call makes too (the states of a stateful RNN) hang on 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +28,8 @@ from migrate.readers.keras.parts import Part
 SERVE, TRAIN = ("serve",), ("train",)
 _PREDICT = "tensorflow/serving/predict"
 _PREFIX = os.path.join("variables", "variables")
+_IMPLEMENTED = "api_implements"  # attribute of a function: what it is one implementation of
+_UUID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -180,8 +184,29 @@ class _SharedGraph:
                     reached.add(name)
                     pending.extend(self.library[name].node_def)
         kept = [self.library[name] for name in sorted(reached)]
+        _name_implementations(kept)
         del self.graph_def.library.function[:]
         self.graph_def.library.function.extend(kept)
+
+
+def _name_implementations(functions: Sequence[Any]) -> None:
+    """What functions are implementations of: a name with a new uuid in each process -> one with a digest of them.
+
+    Keras' recurrent layers make such a name (`lstm_<uuid>`) for the functions of which an optimizer may choose one by
+    device; those that shared a name share the new one, and those that did not do not: functions of several models may
+    meet in one process. Names without a uuid stay.
+    """
+    groups: dict[bytes, list[Any]] = {}
+    for function in functions:
+        if _UUID.search(function.attr[_IMPLEMENTED].s if _IMPLEMENTED in function.attr else b""):
+            groups.setdefault(function.attr[_IMPLEMENTED].s, []).append(function)
+    for name, members in groups.items():
+        digest = hashlib.blake2b(digest_size=8)
+        for function in sorted(members, key=lambda function: function.signature.name):
+            del function.attr[_IMPLEMENTED]
+            digest.update(function.SerializeToString(deterministic=True))
+        for function in members:
+            function.attr[_IMPLEMENTED].s = _UUID.sub(digest.hexdigest().encode(), name)
 
 
 def _sort_waits(graph_def: Any) -> Any:

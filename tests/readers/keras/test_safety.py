@@ -8,6 +8,7 @@ import zipfile
 import h5py
 import pytest
 import tf_keras
+import yaml
 
 import migrate
 from migrate import errors, inspection
@@ -215,6 +216,41 @@ def test_archive_that_is_none(files, tmp_path, name, size, message):
 def test_scan_of_what_is_harmless(files):
     for path in sorted(files.iterdir()):
         assert inspection.scan_source(path) == ()
+
+
+def _write_weights(folder, form):
+    """A model's weights alone, as `m`, and the path of them."""
+    model = tf_keras.Sequential([tf_keras.layers.Dense(2, input_shape=(3,), name="dense")])
+    path = folder / {"hdf5": "m_weights.h5", "numbered": "m.weights.h5", "checkpoint": "m/cp.ckpt"}[form]
+    path.parent.mkdir(exist_ok=True)
+    model.save_weights(path)
+    return folder / "m" if form == "checkpoint" else path
+
+
+def _spell_config(suffix, *layers):
+    """A config of a Sequential of some layers, by name and what else their configs hold."""
+    listed = [{"class_name": kind, "config": {"name": kind.lower(), **config}} for kind, config in layers]
+    config = {"class_name": "Sequential", "config": {"name": "m", "layers": listed}, "keras_version": "2.15.0"}
+    return json.dumps(config) if suffix == ".json" else yaml.safe_dump(config)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".yaml"])
+@pytest.mark.parametrize("form", ["hdf5", "numbered", "checkpoint"])
+def test_scan_of_weights_looks_through_the_config_that_they_are_read_with(tmp_path, form, suffix):
+    """Beside them, or given; what the user's own code builds has none."""
+    path, config = _write_weights(tmp_path, form), tmp_path / f"m{suffix}"
+    dense = ("Dense", {"units": 2})
+    config.write_text(_spell_config(suffix, dense))
+    assert inspection.scan_source(path) == ()
+    code = ("Lambda", {"function": ["4wEAAAA=\n", None, None], "function_type": "lambda"})
+    config.write_text(_spell_config(suffix, dense, code, ("TFOpLambda", {"function": "io.write_file"})))
+    found = inspection.scan_source(path)
+    assert [finding.code for finding in found] == ["keras-code", "keras-object"]
+    assert all(finding.message.startswith(f"{config.name}: ") for finding in found)
+    assert inspection.scan_source(path, options=ReadOptions(builder="os:getcwd")) == ()
+    given = config.rename(tmp_path / "other.txt")
+    assert inspection.scan_source(path) == ()
+    assert inspection.scan_source(path, options=ReadOptions(architecture=str(given))) != ()
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
