@@ -32,6 +32,7 @@ COPIES = {
     "saved": KERAS / "tfkeras_224_nested_saved/model",
     "frozen.pb": ZOO / "frozen_thawed/model/frozen.pb",
     "ckpt": ZOO / "checkpoint_image_classifier/model",
+    "ckpt_v1": ZOO / "checkpoint_v1_sharded/model",
     "phase": ZOO / "keras_open_phase/model",
 }
 PACKED = ZOO / "frozen_constants/model"
@@ -50,6 +51,7 @@ def write_kinds(root):
     with zipfile.ZipFile(root / "packed.zip", "w") as archive:
         for path in sorted(path for path in PACKED.rglob("*") if path.is_file()):
             archive.write(path, f"model/{path.relative_to(PACKED)}")
+    _write_model_dir(root / "model_dir")
     _write_cache(root / CACHE)
     _write_second(root / "tf2")
 
@@ -57,6 +59,17 @@ def write_kinds(root):
 def write_code(path):
     """A model with a Lambda of this Python."""
     tf_keras.Sequential([tf_keras.layers.Lambda(lambda x: x + 1, input_shape=[4], name="code")]).save(path)
+
+
+def _write_model_dir(folder):
+    """Checkpoints of TF 1.8 in a folder as tf.estimator leaves it: the graph as text, events, its evaluations, and what
+    its exporter wrote."""
+    shutil.copytree(ZOO / "tf18_checkpoint/model", folder)
+    meta = tf.compat.v1.MetaGraphDef.FromString((folder / "model.ckpt-40.meta").read_bytes())
+    (folder / "graph.pbtxt").write_text(str(meta.graph_def), encoding="utf-8")
+    for place in (folder, folder / "eval"):
+        tf.summary.create_file_writer(str(place)).close()
+    shutil.copytree(ZOO / "tf18_dnn_classifier/model", folder / "export" / "best")
 
 
 def _write_cache(cache):

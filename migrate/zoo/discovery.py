@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import os
+import pathlib
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from migrate import detect, errors
@@ -21,6 +22,7 @@ from migrate.zoo.digests import Listing
 MODEL_FILES = detect.MODEL_FILES
 # A training session writes its graph beside its checkpoints under this name.
 _TRAINING_GRAPH = "graph.pbtxt"
+_AMONG_MODELS = "checkpoint"
 # What makes a folder a model.
 MODEL_MARKS = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb", "tfhub_module.pb")
 ARCHIVES = archives.ENDINGS
@@ -52,6 +54,9 @@ class Entry:
 def discover_models(root: str, skip: Sequence[str] = ()) -> list[Entry]:
     """Models below `root`, sorted; a model's own folder is not searched further, links are not followed.
 
+    Below the files of a checkpoint there may be models, an Estimator's exports say; its own place is then
+    `<folder>/checkpoint`, so that none lies in that of another.
+
     Args:
       root: folder.
       skip: folders that are left out.
@@ -61,7 +66,7 @@ def discover_models(root: str, skip: Sequence[str] = ()) -> list[Entry]:
     """
     if not os.path.isdir(root):
         raise errors.SourceNotFoundError("there is no such folder", where=root, hint="check --source")
-    if _is_model_dir(root) or _is_checkpoint(root, os.listdir(root)):
+    if _is_model_dir(root):
         return [Entry(path=root, relative=os.path.basename(os.path.abspath(root)))]
     found: list[str] = []
     for folder, folders, files in os.walk(root):
@@ -72,15 +77,20 @@ def discover_models(root: str, skip: Sequence[str] = ()) -> list[Entry]:
         found.extend(os.path.join(folder, name) for name in models)
         single = [name for name in sorted(files) if is_model_file(os.path.join(folder, name))]
         # What lies beside the files of a checkpoint belongs to them.
-        if _is_checkpoint(folder, files) and folder != root:
-            found.append(folder)
-            folders[:] = []
-        else:
-            found.extend(os.path.join(folder, name) for name in single)
+        found.extend([folder] if _is_checkpoint(folder, files) else [os.path.join(folder, name) for name in single])
+    around = {parent for path in found for parent in pathlib.PurePath(path).parents}
     return [
-        Entry(path=path, relative=os.path.relpath(path, root), handle=handles.read_descriptor(path))
+        Entry(path=path, relative=_find_place(path, root, around), handle=handles.read_descriptor(path))
         for path in sorted(found)
     ]
+
+
+def _find_place(path: str, root: str, around: Collection[pathlib.PurePath]) -> str:
+    """A model's path below `--dest`; `around` are the folders in which models lie."""
+    relative = os.path.relpath(path, root)
+    if pathlib.PurePath(path) in around:
+        return os.path.normpath(os.path.join(relative, _AMONG_MODELS))
+    return os.path.basename(os.path.abspath(root)) if relative == os.curdir else relative
 
 
 def _is_model_dir(path: str) -> bool:

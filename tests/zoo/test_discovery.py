@@ -48,6 +48,22 @@ def test_root_that_is_a_model(tmp_path):
     assert entry.relative == "m" and entry.path == str(tmp_path / "m")
 
 
+def test_exports_below_a_checkpoint(tmp_path):
+    """An Estimator's model_dir: neither is lost, and neither is written into the other."""
+    kept = tmp_path / "zoo" / "model_dir"
+    _touch(
+        kept / "m.index",
+        kept / "m.data-00000-of-00001",
+        kept / "checkpoint",
+        kept / "eval" / "events.out",
+        kept / "m.meta",
+    )
+    assert _relative(tmp_path / "zoo") == ["model_dir"] and _relative(kept) == ["model_dir"]
+    _touch(kept / "export" / "best" / "1580000000" / "saved_model.pb")
+    assert _relative(tmp_path / "zoo") == ["model_dir/checkpoint", "model_dir/export/best/1580000000"]
+    assert _relative(kept) == ["checkpoint", "export/best/1580000000"]
+
+
 def test_links_are_not_followed(tmp_path):
     """A link to its own parent would never end."""
     _touch(tmp_path / "m" / "saved_model.pb")

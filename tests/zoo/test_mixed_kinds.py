@@ -25,6 +25,9 @@ KINDS = {
     "frozen.pb": "frozen_graph",
     "frozen.pbtxt": "frozen_graph",
     "ckpt": "checkpoint",
+    "ckpt_v1": "checkpoint",
+    "model_dir": "checkpoint",
+    "model_dir/export/best/1580000000": "estimator_export",
     "phase": "tf1_saved_model",
     "module.tar.gz": "tf1_hub_module",
     "packed.zip": "tf1_saved_model",
@@ -49,7 +52,8 @@ def report(tmp_path_factory):
 
 def name_outcomes(root, outcomes):
     """By the name in the folder: what lies in a folder of its own is known by that."""
-    return {os.path.relpath(outcome.source, root).split(os.sep)[0]: outcome for outcome in outcomes}
+    paths = {os.path.relpath(outcome.source, root): outcome for outcome in outcomes}
+    return {path if path in KINDS else path.split(os.sep)[0]: outcome for path, outcome in paths.items()}
 
 
 @pytest.mark.slow
