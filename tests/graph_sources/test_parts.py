@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_hub as hub
 
 import migrate
 from migrate.options import ReadOptions
@@ -87,6 +88,38 @@ def test_core_of_a_graph(tmp_path):
     with tf.GradientTape() as tape:
         total = tf.reduce_sum(tf.nest.flatten(loaded(images))[0])
     assert all(gradient is not None for gradient in tape.gradient(total, loaded.trainable_variables))
+
+
+# What the core has of its own, of all that the whole has: variables, those that train, regularization losses.
+@pytest.mark.parametrize(
+    ("slug", "core", "own", "whole"),
+    [
+        ("hub_image_batch_norm", "default", (10, 6, 2), (12, 8, 3)),
+        ("saved_model_methods", "lookup", (1, 1, 0), (2, 2, 0)),
+    ],
+)
+def test_core_that_is_a_signature(tmp_path, slug, core, own, whole):
+    """Of a module and of a plain SavedModel: the root is the signature, all others are pieces beside it."""
+    options = migrate.MigrateOptions(read=ReadOptions(core=core))
+    outcome = migrate.migrate_model(ZOO / slug / "model", tmp_path / "core", options)
+    assert outcome.verification.verdict.value == "PASS", outcome.error
+    module = tf.saved_model.load(outcome.dest)
+
+    def count(part):
+        return tuple(
+            len(getattr(part, name, ())) for name in ("variables", "trainable_variables", "regularization_losses")
+        )
+
+    assert count(module) == own and count(module.whole) == whole
+    assert {key for key in module.signatures if callable(getattr(module, key, None))} == {*module.signatures} - {core}
+    layer = hub.KerasLayer(outcome.dest, trainable=True)
+    assert (len(layer.trainable_weights), len(layer.losses)) == own[1:]
+
+
+def test_core_that_no_graph_has(tmp_path):
+    options = migrate.MigrateOptions(read=ReadOptions(core="absent"))
+    with pytest.raises(migrate.errors.UsageError, match=r"no signature 'absent'.*lookup, predict"):
+        migrate.migrate_model(ZOO / "saved_model_methods" / "model", tmp_path / "core", options)
 
 
 def test_piece_of_a_graph(tmp_path):
