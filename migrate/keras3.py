@@ -10,7 +10,7 @@ import dataclasses
 import inspect
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,26 @@ WRITTEN, NOT_WRITTEN = "keras-file-written", "keras-file-not-written"
 # `_flatten_layers`, of tf_keras 2.15 to 2.21 and keras 3.0 to 3.12, is the one way to layers at any depth in both.
 # What the base of all layers of Keras 3 takes without naming it (keras/src/layers/layer.py).
 _SHAPES = frozenset(("batch_input_shape", "batch_shape", "input_shape"))
+# Functions of tf_keras whose names stand for others in Keras 3, as models of its own layers. Whatever can be called is an
+# activation there (keras/src/activations: `get`, and `serialize`, which keeps objects): such a file loads without code
+# beside it. hard_sigmoid: clip(0.2 x + 0.5, 0, 1); in Keras 3 clip(x / 6 + 0.5, 0, 1).
+_COMPOSED: Mapping[str, Any] = {
+    "hard_sigmoid": {
+        "module": "keras",
+        "class_name": "Sequential",
+        "config": {
+            "name": "hard_sigmoid",
+            "layers": [
+                {
+                    "module": "keras.layers",
+                    "class_name": "Rescaling",
+                    "config": {"name": "slope", "scale": 0.2, "offset": 0.5},
+                },
+                {"module": "keras.layers", "class_name": "ReLU", "config": {"name": "bounds", "max_value": 1.0}},
+            ],
+        },
+    }
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,10 +126,11 @@ def _rebuild(model: Any, scratch: str) -> Any:
     model.save(path, include_optimizer=False)
     with h5py.File(path, "r+") as file:
         config = json.loads(file.attrs["model_config"])
-        changed = sorted(name for name in _find_activations(config) if _is_another(name))
-        if changed:
-            raise ValueError(f"there {', '.join(changed)} is another function")
-        file.attrs["model_config"] = json.dumps(_renumber_calls(_drop_defaults(config))).encode("utf-8")
+        changed = {name for name in _find_activations(config) if _is_another(name)}
+        if changed - set(_COMPOSED):
+            raise ValueError(f"there {', '.join(sorted(changed - set(_COMPOSED)))} is another function")
+        config = _compose_activations(_renumber_calls(_drop_defaults(config)), changed)
+        file.attrs["model_config"] = json.dumps(config).encode("utf-8")
     return keras.models.load_model(path, compile=False)
 
 
@@ -121,6 +142,20 @@ def _find_activations(value: Any) -> set[str]:
         return set()
     own = {item for key, item in value.items() if key.endswith("activation") and isinstance(item, str)}
     return own.union(*map(_find_activations, value.values()))
+
+
+def _compose_activations(value: Any, names: Collection[str]) -> Any:
+    """A config in which these activations are composed of layers of Keras 3."""
+    if isinstance(value, list):
+        return [_compose_activations(item, names) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _COMPOSED[item]
+        if key.endswith("activation") and isinstance(item, str) and item in names
+        else _compose_activations(item, names)
+        for key, item in value.items()
+    }
 
 
 def _is_another(activation: str) -> bool:

@@ -14,12 +14,12 @@ ALSO = MigrateOptions(also=("keras",))
 LAYERS = tf_keras.layers
 
 
-def build(*, gate="sigmoid"):
+def build():
     """Layers with arguments that Keras 3 no longer knows (time_major, noise_shape, groups), a frozen one, a loss."""
     ids = tf_keras.Input([6], dtype="int32", name="ids")
     words = LAYERS.SpatialDropout1D(0.3)(LAYERS.Embedding(9, 4, name="words")(ids))
     seen = LAYERS.SeparableConv1D(5, 2, depthwise_regularizer="l2", name="seen")(words)
-    state = LAYERS.LSTM(3, recurrent_activation=gate, name="state")(seen)
+    state = LAYERS.LSTM(3, name="state")(seen)
     frozen = LAYERS.Dense(2, kernel_regularizer="l1", name="frozen")
     frozen.trainable = False
     model = tf_keras.Model(ids, [LAYERS.BatchNormalization(name="normal")(state), frozen(state)])
@@ -66,13 +66,31 @@ def test_an_existing_file_is_kept(written):
     assert (folder / "out.keras").read_bytes() == before
 
 
-def test_what_keras_3_computes_otherwise_is_not_written(tmp_path):
-    """Its hard_sigmoid is another function, which positive weights alone do not show: the gates are saturated."""
-    build(gate="hard_sigmoid").save(tmp_path / "m.h5")
+def test_activation_that_is_another_function_in_keras_3(tmp_path):
+    """Its hard_sigmoid has another slope, which positive weights alone do not show: the gates are saturated."""
+    assert keras3._is_another("hard_sigmoid") and not keras3._is_another("sigmoid")
+    x = tf_keras.Input([4, 2], name="x")
+    state = LAYERS.Bidirectional(LAYERS.GRU(3, recurrent_activation="hard_sigmoid"), name="state")(x)
+    gates = LAYERS.Activation("hard_sigmoid", name="gates")(LAYERS.Dense(3, activation="hard_sigmoid")(state))
+    model = tf_keras.Model(x, gates)
+    model.set_weights([np.random.default_rng(5).normal(size=w.shape) * 2 for w in model.get_weights()])
+    model.save(tmp_path / "m.h5")
+    outcome = migrate.migrate_model(tmp_path / "m.h5", tmp_path / "out", ALSO)
+    assert outcome.status.value == "migrated", outcome.error
+    assert find(outcome, keras3.WRITTEN), outcome.findings
+    loaded = keras.models.load_model(tmp_path / "out.keras", compile=False)
+    values = np.random.default_rng(6).normal(size=[16, 4, 2]).astype(np.float32) * 4
+    expected = model(values).numpy()
+    assert len(np.unique(expected)) > 20, "the activations are saturated"
+    np.testing.assert_allclose(loaded(values), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_keras_3_cannot_express_is_not_written(tmp_path):
+    tf_keras.Sequential([LAYERS.LocallyConnected1D(2, 2, input_shape=[4, 2], name="local")]).save(tmp_path / "m.h5")
     outcome = migrate.migrate_model(tmp_path / "m.h5", tmp_path / "out", MigrateOptions(also=("keras",), verify="none"))
     assert outcome.status.value == "migrated", outcome.error
     (told,) = find(outcome, keras3.NOT_WRITTEN)
-    assert "hard_sigmoid is another function" in told.message
+    assert "Keras 3 cannot express it" in told.message and "LocallyConnected1D" in told.message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.h5", "out"]
 
 
