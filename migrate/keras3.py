@@ -27,7 +27,7 @@ WRITTEN, NOT_WRITTEN = "keras-file-written", "keras-file-not-written"
 # `_flatten_layers`, of tf_keras 2.15 to 2.21 and keras 3.0 to 3.12, is the one way to layers at any depth in both.
 # What the base of all layers of Keras 3 takes without naming it (keras/src/layers/layer.py).
 _SHAPES = frozenset(("batch_input_shape", "batch_shape", "input_shape"))
-# Functions of tf_keras whose names stand for others in Keras 3, as models of its own layers. Whatever can be called is an
+# Functions of tf_keras whose names stand for others in Keras 3, as models of its layers. Whatever can be called is an
 # activation there (keras/src/activations: `get`, and `serialize`, which keeps objects): such a file loads without code
 # beside it. hard_sigmoid: clip(0.2 x + 0.5, 0, 1); in Keras 3 clip(x / 6 + 0.5, 0, 1).
 _COMPOSED: Mapping[str, Any] = {
