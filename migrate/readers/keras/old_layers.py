@@ -196,7 +196,7 @@ class StatelessNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
 
 
 class _PlainNormalization(tf_keras.layers.BatchNormalization):  # type: ignore[misc]
-    """BatchNormalization of Keras 1: the variance of a batch enters the moving average as it is. TF's fused op, which
+    """BatchNormalization of Keras 1 and 2.0.0 to 2.0.8: the variance of a batch enters the moving average as it is. TF's fused op, which
     tf_keras takes for images, would correct it."""
 
     def __init__(self, **options: Any) -> None:
@@ -233,9 +233,12 @@ def find_layers(version: str, *, is_first: bool) -> Mapping[str, Any]:
         return {**LAYERS, "BatchNormalization": type("BatchNormalization", (_PlainNormalization,), {})}
     parts = version.partition("-")
     numbers = tuple(int(part) for part in parts[0].split(".") if part.isdigit())
-    if parts[1] or not (2, 1, 4) <= numbers < (2, 4):
-        return LAYERS
-    return {**LAYERS, "BatchNormalization": type("BatchNormalization", (_CorrectedNormalization,), {})}
+    # "2.2.4-tf" is TensorFlow's own, which does as today's does.
+    if not parts[1] and (2,) <= numbers <= (2, 0, 8):
+        return {**LAYERS, "BatchNormalization": type("BatchNormalization", (_PlainNormalization,), {})}
+    if not parts[1] and (2, 1, 4) <= numbers < (2, 4):
+        return {**LAYERS, "BatchNormalization": type("BatchNormalization", (_CorrectedNormalization,), {})}
+    return LAYERS
 
 
 LAYERS: Mapping[str, Any] = {

@@ -12,7 +12,7 @@ from migrate.readers import saved_model
 from migrate.readers.keras import loading, models, parts, signatures, tracing
 
 # Keras' own; that of TensorFlow ("2.2.4-tf") averaged as today's does.
-_OTHER_AVERAGES = re.compile(r"Keras 2\.[0-2]\.\d+")
+_OTHER_AVERAGES = re.compile(r"Keras 2\.(0\.9|[12]\.\d+)")
 
 
 def read_keras(source: Source, options: ReadOptions, scratch: str) -> LegacyModel:
@@ -77,8 +77,9 @@ def _find_input_losses(loaded: loading.LoadedKeras) -> tuple[Finding, ...]:
 
 
 def _find_other_averages(loaded: loading.LoadedKeras) -> tuple[Finding, ...]:
-    """Recorded: 2.1.6 and 2.2.4 corrected a moving average for its start (`zero_debias`), 2.0.8's variances differ by
-    less than a hundredth; outputs, losses and a dense model of 2.0.8 are as recorded."""
+    """Recorded of 2.1.6 and 2.2.4: they corrected a moving average for its start (`zero_debias`), out of a sum and a count
+    that no Keras file holds. So a loaded model began anew: its first step put the batch's own in the place of what was
+    learned. 2.0.8 did not (`old_layers`); the versions between are unknown."""
     if not _OTHER_AVERAGES.fullmatch(loaded.producer):
         return ()
     layers = sorted(
@@ -91,8 +92,8 @@ def _find_other_averages(loaded: loading.LoadedKeras) -> tuple[Finding, ...]:
             code="moving-averages-as-today",
             severity=Severity.WARNING,
             where=parts.SIGNATURE,
-            message=f"{loaded.producer} moved the averages of {', '.join(layers)} in another way than today's Keras; "
-            "what the model computes from those it has is the same",
-            hint="nothing to do for inference; in further training the averages move as today's Keras moves them",
+            message=f"{loaded.producer} forgot the averages of {', '.join(layers)} in the first step after loading, since "
+            "it kept what it corrected them with in no file; here they move on from what the file holds",
+            hint="nothing to do for inference; further training moves the averages as Keras 2.3 and later do",
         ),
     )
