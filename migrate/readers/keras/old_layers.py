@@ -196,8 +196,8 @@ class StatelessNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
 
 
 class _PlainNormalization(tf_keras.layers.BatchNormalization):  # type: ignore[misc]
-    """BatchNormalization of Keras 1 and 2.0.0 to 2.0.8: the variance of a batch enters the moving average as it is. TF's fused op, which
-    tf_keras takes for images, would correct it."""
+    """BatchNormalization of Keras 1 and of 2.0.0 to 2.0.8: the variance of a batch enters the moving average as it is.
+    TF's fused op, which tf_keras takes for images, would correct it."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(fused=False, **options)

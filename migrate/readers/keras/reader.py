@@ -77,9 +77,9 @@ def _find_input_losses(loaded: loading.LoadedKeras) -> tuple[Finding, ...]:
 
 
 def _find_other_averages(loaded: loading.LoadedKeras) -> tuple[Finding, ...]:
-    """Recorded of 2.1.6 and 2.2.4: they corrected a moving average for its start (`zero_debias`), out of a sum and a count
-    that no Keras file holds. So a loaded model began anew: its first step put the batch's own in the place of what was
-    learned. 2.0.8 did not (`old_layers`); the versions between are unknown."""
+    """Recorded of 2.1.6 and 2.2.4: they corrected a moving average for its start (`zero_debias`), out of a sum and a
+    count that no Keras file holds. So a loaded model began anew: its first step put the batch's own values in the place
+    of what was learned. 2.0.8 did not (`old_layers`), nor did 2.3.1; those between 2.0.8 and 2.1.6 are unknown."""
     if not _OTHER_AVERAGES.fullmatch(loaded.producer):
         return ()
     layers = sorted(
@@ -92,8 +92,8 @@ def _find_other_averages(loaded: loading.LoadedKeras) -> tuple[Finding, ...]:
             code="moving-averages-as-today",
             severity=Severity.WARNING,
             where=parts.SIGNATURE,
-            message=f"{loaded.producer} forgot the averages of {', '.join(layers)} in the first step after loading, since "
-            "it kept what it corrected them with in no file; here they move on from what the file holds",
+            message=f"Keras 2.1 and 2.2 forgot the averages of {', '.join(layers)} in the first step after loading, "
+            "since what they corrected them with is in no file; here they move on from what the file holds",
             hint="nothing to do for inference; further training moves the averages as Keras 2.3 and later do",
         ),
     )

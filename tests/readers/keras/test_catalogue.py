@@ -173,7 +173,7 @@ def test_losses(truth, loaded):
     check_behaviour.check_losses(truth, loaded)
 
 
-# These corrected their averages with a sum and a count that are in no file: the first call after loading forgot the file's.
+# They corrected averages with a sum and a count that are in no file: the first call after loading forgot the file's.
 _OTHER_AVERAGES = re.compile(r"keras_(216|224)_(conv|dense|nested)")
 
 
