@@ -282,8 +282,8 @@ class ZooOptions:
       engine: "local": on this machine; "ray": on a Ray cluster.
       ray_address: of the cluster; "" finds or starts one.
       metrics_file: file that receives counters in Prometheus' text format while the run goes on; "" for none.
-      trust_manifest: lines of a manifest may allow their models what `migrate` does not: unsafe ops, Lambda layers, op
-        libraries.
+      trust_manifest: rows of a manifest may give their models what `migrate` does not: code and libraries to load,
+        unsafe ops, files from elsewhere, looser checks and limits.
       migrate: for each model.
     """
 

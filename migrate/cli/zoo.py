@@ -55,7 +55,9 @@ def define_flags() -> None:
     flags.DEFINE_string("ray_address", "", "Address of the Ray cluster (default: finds or starts one).")
     flags.DEFINE_string("metrics_file", "", "File for counters in Prometheus' text format.")
     flags.DEFINE_bool(
-        "trust_manifest", False, f"Let lines of the manifest set {', '.join(CONSENTS)} beyond what the flags allow."
+        "trust_manifest",
+        False,
+        f"Let rows of the manifest go beyond what the flags allow in {', '.join(CONSENTS)}. For manifests of your own.",
     )
     flags.DEFINE_float("progress_interval", 30.0, "Seconds between lines where there is no terminal.", lower_bound=0)
     # A model may hang as its original does (a queue that nothing fills); the others must not wait for ever.

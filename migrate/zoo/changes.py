@@ -46,6 +46,14 @@ def change_options(options: MigrateOptions, changes: Mapping[str, Any]) -> Migra
     return options
 
 
+def get_option(options: MigrateOptions, name: str) -> Any:
+    """The value of an option by the name that `change_options` knows it by."""
+    value: Any = options
+    for part in list_changes()[name]:
+        value = getattr(value, part)
+    return value
+
+
 def _parse_value(owner: Any, field: str, name: str, value: Any) -> Any:
     kind = str(next(found.type for found in dataclasses.fields(owner) if found.name == field))
     try:

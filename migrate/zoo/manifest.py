@@ -7,47 +7,93 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from migrate import errors
 from migrate.options import MigrateOptions
 from migrate.sources import handles
-from migrate.zoo.changes import change_options
+from migrate.zoo.changes import change_options, get_option
 from migrate.zoo.digests import Listing
 from migrate.zoo.discovery import Entry
 
 _SOURCE, _DEST, _OPTIONS = "source", "dest", "options"
 # NAME_MAX of Linux is 255 bytes, PATH_MAX 4096; a model's own files lie below its place.
 _LONGEST_NAME, _LONGEST_PLACE = 255, 2048
-# Options that let a model reach for more than itself, or load code into the processes that run it.
-CONSENTS = ("allow_lambda", "allow_unsafe_ops", "op_library")
+# Options that are paths of files; a row's are relative to the manifest's folder, as its source is.
+_FILES = ("architecture", "vocab_file")
+
+
+def _is_part(asked: Sequence[str], given: Sequence[str]) -> bool:
+    return set(asked) <= set(given)
+
+
+def _is_given(asked: str, given: str) -> bool:
+    return asked in ("", given)
+
+
+def _is_at_most(asked: float | None, given: float | None) -> bool:
+    """Whether a bound is no wider; None is no bound."""
+    return given is None or (asked is not None and asked <= given)
+
+
+# Options by which a row could load code, let its model reach for more than itself, publish a file of this machine, or
+# have it judged and bounded less strictly than the command says -> whether what a row asks for is within the command's.
+CONSENTS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "allow_lambda": _is_at_most,
+    "allow_unsafe_ops": _is_part,
+    "builder": _is_given,
+    "custom_objects": _is_part,
+    "import_paths": _is_part,
+    "op_library": _is_part,
+    "preprocessing": _is_given,
+    "architecture": _is_given,
+    "vocab_file": _is_given,
+    # A link shares the source's own files, which a job could write to, then.
+    "weights": lambda asked, given: asked in ("copy", "rewrite", given),
+    "check_weights": lambda asked, given: asked or not given,
+    "partial": _is_at_most,
+    "publish": lambda asked, given: asked in ("pass", given),
+    "target_tensorflow": lambda asked, given: given in ("", asked),
+    "verify": lambda asked, given: asked in ("strict", given) or given == "none",
+    "relative": _is_at_most,
+    "absolute": _is_at_most,
+    "ulp": _is_at_most,
+    "rtol": _is_at_most,
+    "atol": _is_at_most,
+    "timeout": _is_at_most,
+    "memory_limit": _is_at_most,
+    "disk_limit": _is_at_most,
+}
 
 
 def check_consents(entries: Iterable[Entry], options: MigrateOptions, path: str) -> None:
-    """Refuses a manifest whose lines give away what only the command line may: a list of models is data.
+    """Refuses a manifest whose rows ask for what only the command line may give: a list of models is data.
+
+    Args:
+      entries: of the manifest.
+      options: what the command gives all models.
+      path: of the manifest; files in its folder may be named by its rows.
 
     Raises:
-      UsageError: a line allows a model more than `options` do.
+      UsageError: a row reaches for more, or is content with less, than `options`.
     """
+    folder = os.path.realpath(os.path.dirname(path)).rstrip(os.sep) + os.sep
     for entry in entries:
-        for name in CONSENTS:
-            if name in entry.options and not _is_within(name, entry.change_options(options), options):
+        asked = entry.change_options(options)
+        for name in entry.options:
+            if name in _FILES and os.path.realpath(get_option(asked, name)).startswith(folder):
+                continue
+            if name in CONSENTS and not CONSENTS[name](get_option(asked, name), get_option(options, name)):
                 raise errors.UsageError(
                     f"{entry.relative}: {name} is the command line's to allow, not a manifest's",
                     where=path,
-                    hint=f"give --{name}, or --trust_manifest if the manifest is your own",
+                    hint="give the command its flag, or --trust_manifest if the manifest is your own",
                 )
 
 
-def _is_within(name: str, asked: MigrateOptions, given: MigrateOptions) -> bool:
-    if name == "allow_lambda":
-        return given.read.allow_lambda or not asked.read.allow_lambda
-    return set(getattr(asked, name)) <= set(getattr(given, name))
-
-
 def parse_manifest(path: str) -> list[Entry]:
-    """The models that a manifest names; paths are relative to its folder, destinations to `--dest`.
+    """The models that a manifest names; paths, options' too, are relative to its folder, destinations to `--dest`.
 
     A handle (https://..., gs://..., s3://...) goes to the folder that it names: tfhub.dev/google/nnlm/1.
 
@@ -75,7 +121,7 @@ def parse_manifest(path: str) -> list[Entry]:
         entry = Entry(
             path=full,
             relative=place,
-            options=line[_OPTIONS],
+            options=_place_files(line[_OPTIONS], base),
             handle=handles.bare_handle(text) if is_handle else "",
             listing=_list_handle(text) if is_handle else None,
         )
@@ -108,6 +154,13 @@ def _find_place(text: str, full: str, dest: str, path: str, number: int) -> str:
         outside = os.path.isabs(text) or os.path.normpath(text).split(os.sep)[0] in ("..", ".")
         place = os.path.basename(full) if outside else os.path.normpath(text)
     return place
+
+
+def _place_files(options: Mapping[str, Any], base: str) -> dict[str, Any]:
+    return {
+        name: os.path.join(base, value) if name in _FILES and isinstance(value, str) and value else value
+        for name, value in options.items()
+    }
 
 
 def _check_place(place: str, path: str, number: int) -> None:

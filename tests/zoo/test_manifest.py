@@ -6,10 +6,20 @@ import shutil
 import pytest
 
 from migrate import errors, zoo
-from migrate.options import MigrateOptions, ReadOptions, Selection, ZooOptions, parse_size
+from migrate.options import (
+    Limits,
+    MigrateOptions,
+    ReadOptions,
+    RebuildOptions,
+    Selection,
+    Tolerance,
+    ZooOptions,
+    parse_size,
+)  # fmt: skip
 from migrate.zoo import discover_models, parse_manifest, plan, run
-from migrate.zoo.changes import change_options
+from migrate.zoo.changes import change_options, list_changes
 from migrate.zoo.discovery import select_models
+from migrate.zoo.manifest import CONSENTS
 from tests.zoo.conftest import copy_model
 
 
@@ -130,24 +140,90 @@ def test_plan(small, tmp_path):
     assert not (tmp_path / "out").exists() and "5 models: 1 blocked, 1 duplicate, 3 migrate" in plan.to_text()
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "given"),
-    [
-        ("allow_unsafe_ops", "ReadFile", MigrateOptions(allow_unsafe_ops=("ReadFile", "WriteFile"))),
-        ("allow_lambda", True, MigrateOptions(read=ReadOptions(allow_lambda=True))),
-        ("op_library", "/lib/x.so", MigrateOptions(op_library=("/lib/x.so",))),
-    ],
-)
-def test_a_list_gives_no_consent(small, tmp_path, name, value, given):
-    """What a line allows its model the command line allows too, or the whole list is trusted."""
+def _read(**choices):
+    return MigrateOptions(read=ReadOptions(**choices))
+
+
+# Option -> what a row asks for, and the options under which it may.
+_CONSENTED = {
+    "allow_unsafe_ops": ("ReadFile", MigrateOptions(allow_unsafe_ops=("ReadFile", "WriteFile"))),
+    "allow_lambda": (True, _read(allow_lambda=True)),
+    "op_library": ("/lib/x.so", MigrateOptions(op_library=("/lib/x.so",))),
+    "custom_objects": ("os:system", _read(custom_objects=("a:B", "os:system"))),
+    "builder": ("a:build", _read(builder="a:build")),
+    "preprocessing": ("a:make", _read(preprocessing="a:make")),
+    "import_paths": ("/tmp", _read(import_paths=("/tmp",))),
+    "architecture": ("/etc/passwd", _read(architecture="/etc/passwd")),
+    "vocab_file": ("../elsewhere.txt", _read(vocab_file="{folder}/../elsewhere.txt")),
+    "weights": ("link", MigrateOptions(weights="link")),
+    "check_weights": (False, MigrateOptions()),
+    "partial": (True, MigrateOptions(rebuild=RebuildOptions(partial=True))),
+    "publish": ("all", MigrateOptions(publish="all")),
+    "target_tensorflow": ("2.20", MigrateOptions(target_tensorflow="2.20")),
+    "verify": ("none", MigrateOptions(verify="none")),
+    "relative": (0.5, MigrateOptions(tolerance=Tolerance(relative=1))),
+    "rtol": (0.5, MigrateOptions(tolerance=Tolerance(relative=0.5))),
+    "absolute": (0.5, MigrateOptions(tolerance=Tolerance(absolute=1))),
+    "atol": (0.5, MigrateOptions(tolerance=Tolerance(absolute=0.5))),
+    "ulp": (9, MigrateOptions(tolerance=Tolerance(ulp=9))),
+    "timeout": (60, MigrateOptions(limits=Limits(timeout=60))),
+    "memory_limit": ("2GB", MigrateOptions()),
+    "disk_limit": ("2GB", MigrateOptions(limits=Limits(disk_limit=2**32))),
+}
+# What the command gives when nothing is consented to, where a refusal needs more than the defaults.
+_STRICTER = {
+    "check_weights": MigrateOptions(check_weights=True),
+    "target_tensorflow": MigrateOptions(target_tensorflow="2.8"),
+    "timeout": MigrateOptions(limits=Limits(timeout=30)),
+    "memory_limit": MigrateOptions(limits=Limits(memory_limit=2**30)),
+    "disk_limit": MigrateOptions(limits=Limits(disk_limit=2**30)),
+}
+# A new option belongs here or among CONSENTS: somebody has to decide.
+_HARMLESS = {
+    "already_tf2", "also", "archive", "checkpoint", "core", "coverage", "do_lower_case", "inference_tags", "inputs",
+    "keras_backend", "outputs", "pieces", "seed", "signature", "signature_map", "thaw", "trainable", "training_input",
+    "training_tags", "xai",
+}  # fmt: skip
+
+
+def test_every_option_is_decided():
+    assert set(list_changes()) == _HARMLESS | set(CONSENTS)
+    assert set(CONSENTS) == set(_CONSENTED)
+
+
+@pytest.mark.parametrize("name", _CONSENTED)
+def test_a_list_gives_no_consent(small, tmp_path, name):
+    """What a row gives its model the command line gives too, or the whole list is trusted."""
+    value, given = _CONSENTED[name]
+    if name == "vocab_file":  # as the row's path is placed
+        given = _read(vocab_file=given.read.vocab_file.format(folder=small))
     manifest = small / "list.jsonl"
     manifest.write_text(json.dumps({"source": "hub_dense_l2", "options": {name: value}}), encoding="utf-8")
-    with pytest.raises(errors.UsageError, match=f"{name} is the command line's to allow"):
-        zoo.migrate_zoo(manifest, tmp_path / "out", ZooOptions())
+    stricter = _STRICTER.get(name, MigrateOptions())
+    with pytest.raises(errors.UsageError, match=f"hub_dense_l2: {name} is the command line's to allow"):
+        zoo.migrate_zoo(manifest, tmp_path / "out", ZooOptions(migrate=stricter))
+    with pytest.raises(errors.UsageError, match="--trust_manifest"):
+        zoo.plan_zoo(manifest, tmp_path / "out", ZooOptions(migrate=stricter))
     assert not (tmp_path / "out").exists()
-    for options in (ZooOptions(migrate=given), ZooOptions(trust_manifest=True)):
+    for options in (ZooOptions(migrate=given), ZooOptions(trust_manifest=True, migrate=stricter)):
         _, folders = run.find_places(manifest, tmp_path / "out", options)
         assert len(run.find_entries(str(manifest), folders, options)) == 1
+
+
+def test_a_list_may_ask_for_more(small, tmp_path):
+    """Stricter than the command, or files beside the manifest: nobody's consent is needed."""
+    manifest = small / "list.csv"
+    (small / "words.txt").write_text("a\n", encoding="utf-8")
+    (small / "way.txt").symlink_to("/etc/passwd")
+    heading = "source,verify,rtol,timeout,memory_limit,check_weights,vocab_file\n"
+    manifest.write_text(f"{heading}hub_dense_l2,strict,0,30,1GB,true,words.txt\n", encoding="utf-8")
+    options = ZooOptions(migrate=MigrateOptions(limits=Limits(timeout=60)))
+    _, folders = run.find_places(manifest, tmp_path / "out", options)
+    (entry,) = run.find_entries(str(manifest), folders, options)
+    assert entry.options["vocab_file"] == str(small / "words.txt")
+    manifest.write_text(f"{heading}hub_dense_l2,,,,,,way.txt\n", encoding="utf-8")
+    with pytest.raises(errors.UsageError, match="vocab_file is the command line's"):
+        run.find_entries(str(manifest), folders, options)
 
 
 def test_places_that_are_taken(small, tmp_path):
