@@ -4,7 +4,8 @@
 
 Each input is a saved_model.pb, a saved_model.pbtxt or a checkpoint's .index with one to eight faults: bits, bytes,
 spans that are cut, doubled or taken from another model; fields of the message that are cleared, doubled, swapped or
-given odd values, so that the file still parses; entries of an index likewise, with checksums that fit. Whatever comes
+given odd values, so that the file still parses; entries of an index likewise, with checksums that fit. Every fourth
+saved_model.pb is written as text first, and its text is damaged. Whatever comes
 of it, it must be one line, within 5 s, and this process must stay below 500 MB. Exits with 1 when an input does not
 keep to this; --keep saves such inputs. `--seed` and the number of an input make it again.
 """
@@ -24,6 +25,7 @@ from collections import Counter
 from typing import Any
 
 from absl import app, flags
+from google.protobuf import text_format
 
 import migrate
 from migrate import errors, scan
@@ -37,7 +39,7 @@ _ZOO = flags.DEFINE_string("zoo", "testdata/zoo", "Folder with models in <name>/
 _KEEP = flags.DEFINE_string("keep", "", "Folder for inputs that do not keep to the rules.")
 _MAX_SECONDS, _MAX_BYTES = 5.0, 500 * 2**20
 # Larger files are damaged as well, only slower.
-_MAX_FILE = 160_000
+_MAX_FILE, _MAX_TEXT = 160_000, 40_000
 _ODD = (0, 1, -1, 2, 7, 127, 128, 255, 999, 2**31 - 1, -(2**31), 2**31, 2**32, 2**53, 2**63 - 1, -(2**63))
 _TEXTS = (
     "",
@@ -180,6 +182,37 @@ def damage_index(data: bytes, rng: random.Random) -> bytes:
     return table.write_table(sorted(dict(items).items()))
 
 
+def damage_text(data: bytes, other: bytes, rng: random.Random) -> bytes:
+    """One fault in a line or a token of a message's text form."""
+    lines = data.split(b"\n")
+    at = rng.randrange(len(lines))
+    kind = rng.randrange(6)
+    if kind == 0:
+        del lines[at]
+    elif kind == 1:
+        lines[at:at] = lines[at : at + rng.choice((1, 5, 50))]
+    elif kind == 2:
+        lines[at] = rng.choice(other.split(b"\n"))
+    elif kind == 3:
+        name, colon, _ = lines[at].partition(b":")
+        lines[at] = name + colon + b" " + rng.choice([str(value).encode() for value in _ODD] + [b'"\\', b"nan", b"<"])
+    elif kind == 4:
+        # Deeper than any parser's stack, or merely unbalanced.
+        lines[at:at] = [rng.choice((b"node {", b"{", b"}", b"attr { value { list { func {"))] * rng.choice(
+            (1, 200, 5_000)
+        )
+    else:
+        lines[at] = lines[at].replace(b'"', rng.choice((b"", b"'", b'\\"', b'"\\377', b'"\\x00')), 1)
+    return b"\n".join(lines)
+
+
+def write_text(data: bytes) -> bytes:
+    """The text form of a SavedModel."""
+    saved_model = messages.find_message("tensorflow.SavedModel")()
+    saved_model.ParseFromString(data)
+    return text_format.MessageToString(saved_model).encode()
+
+
 def damage(file: pathlib.Path, data: bytes, other: bytes, rng: random.Random) -> bytes:
     for _ in range(rng.choice((1, 1, 1, 2, 3, 8))):
         structured = rng.random() < 0.7
@@ -187,6 +220,8 @@ def damage(file: pathlib.Path, data: bytes, other: bytes, rng: random.Random) ->
             data = damage_message(data, rng)
         elif structured and file.suffix == ".index":
             data = damage_index(data, rng)
+        elif structured and file.suffix == ".pbtxt":
+            data = damage_text(data, other or b"x", rng)
         else:
             data = damage_bytes(data, other or b"x", rng)
     return data
@@ -230,6 +265,7 @@ def main(_: list[str]) -> int:
     zoo = pathlib.Path(_ZOO.value)
     files = find_files(zoo)
     counts: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
     broken = 0
     slowest = 0.0
     signal.signal(signal.SIGALRM, _raise)
@@ -241,8 +277,14 @@ def main(_: list[str]) -> int:
             model = pathlib.Path(scratch) / root.parent.name / root.name
             if not model.exists():
                 shutil.copytree(root, model)
-            target = model / file.relative_to(root)
-            target.write_bytes(damage(file, file.read_bytes(), rng.choice(files).read_bytes(), rng))
+            target = whole = model / file.relative_to(root)
+            data = file.read_bytes()
+            if file.suffix == ".pb" and len(data) < _MAX_TEXT and rng.random() < 0.25:
+                target = whole.with_suffix(".pbtxt")
+                whole.unlink()
+                data = write_text(data)
+            target.write_bytes(damage(target, data, rng.choice(files).read_bytes(), rng))
+            kinds[target.suffix] += 1
             started = time.process_time()
             signal.alarm(60)
             came, problem = try_input(model)
@@ -262,10 +304,12 @@ def main(_: list[str]) -> int:
                     kept = pathlib.Path(_KEEP.value) / str(number)
                     shutil.rmtree(kept, ignore_errors=True)
                     shutil.copytree(model, kept)
-            shutil.copyfile(file, target)
+            target.unlink()
+            shutil.copyfile(file, whole)
     assert "tensorflow" not in sys.modules
     for came, count in counts.most_common():
         print(f"{count:7,} {came}")
+    print(", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common()))
     print(
         f"{_COUNT.value:,} inputs of {len(files)} files, seed {_SEED.value}: {broken} against the rules; slowest "
         f"{slowest:.2f} s of CPU, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB at most"

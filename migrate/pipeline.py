@@ -241,7 +241,8 @@ def _migrate_found(
             place = dest if options.publish == "all" else options.quarantine
             progress.quarantine = place if place != dest else ""
         if "keras" in options.also and place == dest:
-            _write_keras3(found, dest, work, options, progress)
+            with isolation.protect(publication.staged):
+                _write_keras3(found, dest, work, options, progress)
         outcome = describe(status, error, place if place == dest else "")
         if place:
             if on_ready is not None:
@@ -322,7 +323,9 @@ def _make(found: Source, staged: str, work: str, dest: str, options: MigrateOpti
     progress.format = found.format.value
     if options.verify != "none":
         progress.stage = "verify"
-        progress.verification = verify_migration(found, staged, work, built.extras, options)
+        # A graph that was let write files may write what it likes: neither the original nor what is to be published.
+        with isolation.protect(found.path, staged):
+            progress.verification = verify_migration(found, staged, work, built.extras, options)
         check_original(progress.verification, found.path)
     record = _complete_record(staged, progress.verification)
     with open(os.path.join(staged, card.FILE), "w", encoding="utf-8") as file:

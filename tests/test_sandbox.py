@@ -48,7 +48,7 @@ def test_network(server):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         request = {"port": listener.getsockname()[1]}
         assert server.run(isolated_jobs.find("connect"), request, network=True).value
-        if not _may("drop_network()"):
+        if not may("drop_network()"):
             pytest.skip("this system does not let a process give up its network")
         assert not server.run(isolated_jobs.find("connect"), request).value
 
@@ -79,7 +79,7 @@ def test_read_only(server, tmp_path):
         folder.mkdir()
         (folder / "kept").write_text("", encoding="utf-8")
     ask = isolated_jobs.find("write_beside")
-    if not _may("protect_paths([sys.argv[1]])", model):
+    if not may("protect_paths([sys.argv[1]])", model):
         pytest.skip("this system does not let a process have mounts of its own")
     request = {"folders": [str(model), str(model / "results"), str(beside)]}
     told = server.run(ask, request, read_only=[str(model)], folders=[str(beside)]).value
@@ -90,7 +90,7 @@ def test_read_only(server, tmp_path):
     assert (model / "kept").read_text(encoding="utf-8") == "changed", "nothing is left of the mounts"
 
 
-def _may(call, *arguments):
+def may(call, *arguments):
     code = f"import sys; from migrate.isolation import sandbox; sys.exit(not sandbox.{call})"
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, check=False, cwd=HERE.parent).returncode == 0

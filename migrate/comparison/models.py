@@ -57,46 +57,55 @@ def compare_models(
       SourceError: a side cannot be read, or is of a kind that cannot be compared.
       JobError: the baseline crashed or hung.
     """
-    given = options = options or CompareOptions()
+    options = options or CompareOptions()
     with tempfile.TemporaryDirectory(prefix="migrate-compare-") as work:
         timeout = options.limits.timeout
         named = (
             find_subject(baseline, os.path.join(work, "baseline_source"), timeout),
             find_subject(candidate, os.path.join(work, "candidate_source"), timeout),
         )
-        subjects = tell_readers(named, options.read)
-        subjects = (
-            explore_subject(subjects[0], "baseline", work, options),
-            explore_subject(subjects[1], "candidate", work, options),
-        )
-        options, sources = _add_tolerances(subjects, options)
-        plan = _make_plan(subjects, options, sources, work)
-        explored = _explore(subjects, plan, options, work) if options.coverage else None
-        if explored is not None:
-            plan = dataclasses.replace(plan, answers={**plan.answers, **explored.answers})
-        calls = _load_calls(work, BASELINE_CALLS)
-        pair = _make_pair(subjects, plan, options, work)
-        verification, answers = _judge(pair, plan, options)
-        if options.bisect and any(not diff.equal for diff in verification.diffs):
-            found = bisection.bisect_outputs(verification, subjects, plan.names, options, work, plan.update_call)
-            verification = dataclasses.replace(verification, bisection=found)
-        if options.benchmark:
-            answered = {call for _, call in answers[0].outputs} & {call for _, call in answers[1].outputs}
-            measured = benchmark.measure_pair(subjects, calls, answered, plan.names, options, work)
-            verification = dataclasses.replace(verification, benchmark=measured)
-        verification = dataclasses.replace(
-            verification,
-            inputs=tuple(preview.to_record() for preview in plan.inputs),
-            notes=(*plan.notes, *verification.notes),
-            tolerances=_list_tolerances(options, sources),
-            reproduce=reproduce.spell_command(spell_location(baseline), spell_location(candidate), given),
-            not_compared=(*verification.not_compared, *plan.not_compared, *_describe_limits(subjects, options)),
-        )
-        if explored is not None:
-            verification = add_coverage(verification, explored)
-        if options.save_to:
-            _save(options.save_to, calls, answers)
-        return verification
+        with isolation.protect(*(subject.path for subject in named)):
+            return _compare(named, (spell_location(baseline), spell_location(candidate)), options, work)
+
+
+def _compare(
+    named: tuple[Subject, Subject], places: tuple[str, str], options: CompareOptions, work: str
+) -> Verification:
+    """Compares two sides that are on this machine; `places` are where the caller has them."""
+    given = options
+    subjects = tell_readers(named, options.read)
+    subjects = (
+        explore_subject(subjects[0], "baseline", work, options),
+        explore_subject(subjects[1], "candidate", work, options),
+    )
+    options, sources = _add_tolerances(subjects, options)
+    plan = _make_plan(subjects, options, sources, work)
+    explored = _explore(subjects, plan, options, work) if options.coverage else None
+    if explored is not None:
+        plan = dataclasses.replace(plan, answers={**plan.answers, **explored.answers})
+    calls = _load_calls(work, BASELINE_CALLS)
+    pair = _make_pair(subjects, plan, options, work)
+    verification, answers = _judge(pair, plan, options)
+    if options.bisect and any(not diff.equal for diff in verification.diffs):
+        found = bisection.bisect_outputs(verification, subjects, plan.names, options, work, plan.update_call)
+        verification = dataclasses.replace(verification, bisection=found)
+    if options.benchmark:
+        answered = {call for _, call in answers[0].outputs} & {call for _, call in answers[1].outputs}
+        measured = benchmark.measure_pair(subjects, calls, answered, plan.names, options, work)
+        verification = dataclasses.replace(verification, benchmark=measured)
+    verification = dataclasses.replace(
+        verification,
+        inputs=tuple(preview.to_record() for preview in plan.inputs),
+        notes=(*plan.notes, *verification.notes),
+        tolerances=_list_tolerances(options, sources),
+        reproduce=reproduce.spell_command(*places, given),
+        not_compared=(*verification.not_compared, *plan.not_compared, *_describe_limits(subjects, options)),
+    )
+    if explored is not None:
+        verification = add_coverage(verification, explored)
+    if options.save_to:
+        _save(options.save_to, calls, answers)
+    return verification
 
 
 def _add_tolerances(

@@ -5,7 +5,7 @@ instead of the seconds of the import. It forks while TensorFlow is only imported
 something: a running TensorFlow has threads, and threads do not survive a fork.
 """
 
-from migrate.isolation.client import JobError, JobResult, Server, keep_logs, run_job, shared_server
+from migrate.isolation.client import JobError, JobResult, Server, keep_logs, protect, run_job, shared_server
 from migrate.isolation.job import Job
 
-__all__ = ["Job", "JobError", "JobResult", "Server", "keep_logs", "run_job", "shared_server"]
+__all__ = ["Job", "JobError", "JobResult", "Server", "keep_logs", "protect", "run_job", "shared_server"]

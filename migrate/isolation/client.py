@@ -37,6 +37,7 @@ _START_SECONDS = 60.0
 _GRACE_SECONDS = 30.0
 # A job is begun again where the server or its watcher, and not the job itself, has ended.
 _TRIES = 3
+_protected: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("protected", default=())
 _log_file: contextvars.ContextVar[str] = contextvars.ContextVar("log_file", default="")
 
 
@@ -240,7 +241,7 @@ class Server:
             memory_limit=limits.memory_limit,
             disk_limit=limits.disk_limit,
             folders=tuple(folders),
-            read_only=tuple(read_only),
+            read_only=tuple(dict.fromkeys((*read_only, *_protected.get()))),
             network=network,
         )
         lost = 0
@@ -366,6 +367,17 @@ def keep_logs(path: str) -> Iterator[None]:
         yield
     finally:
         _log_file.reset(token)
+
+
+@contextlib.contextmanager
+def protect(*paths: str) -> Iterator[None]:
+    """Jobs of the block must not write to `paths` either (`read_only` of `Server.run`): those of one side not to the
+    other, of whatever kind they are."""
+    token = _protected.set((*_protected.get(), *paths))
+    try:
+        yield
+    finally:
+        _protected.reset(token)
 
 
 _shared: list[Server] = []

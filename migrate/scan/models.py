@@ -196,5 +196,7 @@ def find_bad_assets(meta_graph: graphs.MetaGraph, folder: str) -> Iterator[tuple
         where = f"asset {name!r} (tags {meta_graph.label})"
         if os.path.isabs(name) or ".." in name.replace("\\", "/").split("/"):
             yield where, f"it lies outside the folder of assets, {folder}"
-        elif "\0" not in name and os.path.isdir(os.path.join(folder, name)):
+        elif "\0" in name:
+            yield where, "no file is called so, and the system would open what stands before the NUL"
+        elif os.path.isdir(os.path.join(folder, name)):
             yield where, "it is a folder, not a file"

@@ -6,7 +6,9 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
+import migrate
 from migrate import scan
+from migrate.verdict import Verdict
 from tests.scan.hostile.case import make_meta_graph, write_model
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -47,6 +49,37 @@ def test_assets_may_be_read(tmp_path):
 
     _with_asset(build, tmp_path / "model")
     assert scan.scan_model(tmp_path / "model") == ()
+
+
+def test_assets_of_odd_names(tmp_path):
+    """What a file may be called a vocabulary may be: it is migrated, and shown without what commands a terminal."""
+    names = ["a\nb", "\x1b[31mred", "a\u202eb", "n" * 255, "sub/folder/x", "other/x", "-rf", 'it\'s; "q" $(rm)', " "]
+
+    def build(x, y):
+        for number in range(len(names)):
+            lines = tf.lookup.TextFileInitializer(
+                tf.constant("", name=f"asset_{number}"),
+                *(tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER),
+            )
+            y += tf.cast(tf.lookup.StaticHashTable(lines, -1).lookup(tf.constant([f"w{number}"])), tf.float32)
+        tf.group(tf.compat.v1.tables_initializer(), name="hidden")
+        return y
+
+    meta_graph = make_meta_graph(build, collections=["legacy_init_op"])
+    for number, name in enumerate(names):
+        info = meta_graph_pb2.TensorInfo(name=f"asset_{number}:0")
+        meta_graph.asset_file_def.add(filename=name, tensor_info=info)
+        path = tmp_path / "model" / "assets" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"v\nw{number}\n", encoding="utf-8")
+    write_model(tmp_path / "model", meta_graph)
+    assert scan.scan_model(tmp_path / "model") == ()
+    outcome = migrate.migrate_model(tmp_path / "model", tmp_path / "out")
+    assert outcome.verification.verdict is Verdict.PASS, outcome.error
+    written = sorted(path.name for path in (tmp_path / "out" / "assets").iterdir())
+    assert written == sorted([*(name for name in names if "/" not in name), "x", "x_1"])
+    for text in (migrate.inspect_model(tmp_path / "model").to_text(), (tmp_path / "out" / "README.md").read_text()):
+        assert "\x1b" not in text and "\u202e" not in text
 
 
 def test_warm_start(tmp_path):

@@ -3,7 +3,8 @@
 import os
 import socket
 
-from tensorflow.core.protobuf import meta_graph_pb2
+from google.protobuf import text_format
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from tests.scan.hostile.case import Hostile, make_meta_graph, plain, write_model
 
@@ -80,6 +81,22 @@ def _asset(name, make=None):
     return write
 
 
+def _asset_of_bytes(text):
+    """A name that is no Unicode: half a surrogate pair, which no API writes."""
+
+    def write(folder, outside):
+        _asset("XXX")(folder, outside)
+        path = folder / "saved_model.pb"
+        if text:
+            path = folder / "saved_model.pbtxt"
+            saved_model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+            path.write_text(text_format.MessageToString(saved_model), encoding="utf-8")
+            (folder / "saved_model.pb").unlink()
+        path.write_bytes(path.read_bytes().replace(b"XXX", rb"\355\240\200" if text else b"\xed\xa0\x80"))
+
+    return write
+
+
 def _hole(folder, outside):
     plain(folder)
     (folder / "variables").mkdir()
@@ -114,6 +131,12 @@ CASES = (
     Hostile("socket", _socket, ("a socket",)),
     Hostile("asset_absolute", _asset("/etc/passwd"), ("'/etc/passwd'", "outside the folder of assets")),
     Hostile("asset_upwards", _asset("../../secret.txt"), ("outside the folder of assets",)),
+    Hostile("asset_upwards_and_back", _asset("a/../b"), ("outside the folder of assets",)),
+    Hostile("asset_of_windows", _asset("a\\..\\b"), ("outside the folder of assets",)),
+    Hostile("asset_nul", _asset("a.txt\0b"), (r"'a.txt\x00b'", "no file is called so")),
+    Hostile("asset_nameless", _asset(""), ("asset ''", "is a folder")),
+    Hostile("asset_surrogate", _asset_of_bytes(text=False), ("saved_model.pb", "UTF-8")),
+    Hostile("asset_surrogate_text", _asset_of_bytes(text=True), ("saved_model.pbtxt", "utf-8")),
     Hostile("asset_folder", _asset("a.txt", lambda path: path.mkdir()), ("'a.txt'", "is a folder")),
     Hostile("hole", _hole, ("variables.data-00000-of-00001", "claims")),
 )
