@@ -43,7 +43,7 @@ class Statistics:
     Attributes:
       max_ulp: largest distance in representable numbers of the dtype.
       cosine: of the two flattened values; None where one is all zeros.
-      quantiles: of the absolute difference at 50, 90, 99 and 100 %.
+      quantiles: of the absolute difference at 50, 90, 99 and 100 %; () where no element is finite on both sides.
       argmax_agreement: share of rows (last axis) with the same largest element; None below rank 2.
       argmax_flips, first_flip: how many rows have another one, and the first in words.
       top_k, top_k_agreement: k, and the share of rows with the same k largest elements in any order; None where the
@@ -109,6 +109,11 @@ class OutputDiff:
     ulp: int = 0
     p_value: float | None = None
     draws: int = 0
+
+    @property
+    def is_void(self) -> bool:
+        """Whether it agrees in nothing but NaN and infinities, which is no proof: anything else may have given them."""
+        return self.equal and self.statistics is not None and not self.statistics.quantiles
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> OutputDiff:
@@ -212,16 +217,18 @@ class Verification:
 
     @property
     def levels(self) -> dict[str, Verdict]:
-        """Verdict of each level up to the one asked for; NOTHING_COMPARED where nothing of that very level was."""
+        """Verdict of each level up to the one asked for; NOTHING_COMPARED where nothing of that very level was, or
+        where all that was is NaN or infinite."""
         asked = LEVELS[: LEVELS.index(self.level) + 1]
         return {level: self._judge_level(level) for level in asked}
 
     def _judge_level(self, level: str) -> Verdict:
-        found = [diff.equal for diff in self.diffs if find_level(diff) == level]
-        if not all(found) or (level == self.level and self.problems):
+        found = [diff for diff in self.diffs if find_level(diff) == level]
+        if not all(diff.equal for diff in found) or (level == self.level and self.problems):
             return Verdict.FAIL
-        compared = any(item.reached for item in self.coverage if item.level == level)
-        return Verdict.PASS if found or compared else Verdict.NOTHING_COMPARED
+        told = any(not diff.is_void for diff in found)
+        covered = not found and any(item.reached for item in self.coverage if item.level == level)
+        return Verdict.PASS if told or covered else Verdict.NOTHING_COMPARED
 
     @property
     def max_absolute(self) -> float | None:
@@ -297,8 +304,8 @@ def judge(
     """The verdict: one difference or problem fails; strict fails on anything that was not compared, too.
 
     Losses and updates alone do not prove a model whose outputs were never compared, nor does a batch of no rows, nor
-    its interface, unless the interface is all that was asked for. Who asks for gradients and gets none has nothing
-    compared, whatever the outputs say.
+    its interface, unless the interface is all that was asked for; nor do NaN and infinities on both sides. Who asks for
+    gradients and gets none has nothing compared, whatever the outputs say.
     """
     proofs = [
         diff
@@ -306,11 +313,12 @@ def judge(
         if diff.where not in _BESIDE
         and not diff.where.startswith("piece ")
         and not diff.where.endswith(f"/{EMPTY_BATCH}")
+        and not diff.is_void
         and (diff.level != INTERFACE or level == INTERFACE)
     ]
     if problems or any(not diff.equal for diff in diffs) or (strict and diffs and not_compared):
         verdict = Verdict.FAIL
-    elif proofs and (level != GRADIENTS or any(diff.level == GRADIENTS for diff in diffs)):
+    elif proofs and (level != GRADIENTS or any(diff.level == GRADIENTS for diff in proofs)):
         verdict = Verdict.PASS
     else:
         verdict = Verdict.NOTHING_COMPARED

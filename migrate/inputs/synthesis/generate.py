@@ -45,6 +45,7 @@ class Generator:
       special: whether unusual strings and floats are wanted.
       nonfinite: whether NaN and Inf are wanted.
       edges: whether values are to go through all that the graph tells apart.
+      unsigned: whether floats of which nothing is known are to be 0 or more.
       used_special: set where a value was unusual.
     """
 
@@ -55,6 +56,7 @@ class Generator:
     special: bool = False
     nonfinite: bool = False
     edges: bool = False
+    unsigned: bool = False
     used_special: bool = False
 
     def size(self, dim: dims.Dim) -> int:
@@ -324,7 +326,7 @@ class Generator:
             return self._spoil(_vary_rows(rng.uniform(-1, 1, shape)) if self.special else rng.random(shape))
         if "positive" in facts.marks or "nonzero" in facts.marks or not shape:
             return rng.uniform(0.25, 1.0, shape)
-        values = rng.standard_normal(shape)
+        values = np.abs(rng.standard_normal(shape)) if self.unsigned else rng.standard_normal(shape)
         if self.special and not facts.marks - {"image"} and values.size:
             self.used_special = True
             count = min(values.size, len(_SPECIAL_FLOATS))

@@ -40,15 +40,19 @@ def synthesize_cases(
 ) -> tuple[Case, ...]:
     """Cases whose inputs the signature can take, found by walking the graph from the inputs.
 
-    One case `batch_<n>` for each batch size, with all inputs given; `unusual` (empty and unicode strings,
-    missing features, zeros, a denormal, large numbers) where the graph takes such values; `edges` where it compares
-    with constants or looks up rows of small tables, `scalars_<i>` where an input is one number; `nonfinite` on request
-    (NaN and both Infs among floats that may be any number); `defaults_omitted` where inputs have defaults. The same
-    arguments give the same cases. A batch of 0 is left out where no input has a free first dimension.
+    One case `batch_<n>` for each batch size, with all inputs given, the smallest of several without negative floats
+    where nothing says what they are; `unusual` (empty and unicode strings, missing features, zeros, a denormal, large
+    numbers) where the graph takes such values; `edges` where it compares with constants or looks up rows of small
+    tables, `scalars_<i>` where an input is one number; `nonfinite` on request (NaN and both Infs among floats that may
+    be any number); `defaults_omitted` where inputs have defaults. The same arguments give the same cases. A batch of 0
+    is left out where no input has a free first dimension.
     """
     plan = _Plan.make(variant, signature)
     largest = max(batch_sizes, default=1) or 1
-    cases = [plan.make_case(f"batch_{n}", seed, n)[0] for n in batch_sizes if n]
+    sizes = [n for n in batch_sizes if n]
+    # Counts, shares and durations have no sign, and a likelihood or a root that is fed one is NaN, with all gradients.
+    smallest = min(sizes) if len(set(sizes)) > 1 else None
+    cases = [plan.make_case(f"batch_{n}", seed, n, unsigned=n == smallest)[0] for n in sizes]
     rows = max(largest, 3 if plan.takes_parts else _MANY_ROWS)
     unusual, is_special = plan.make_case("unusual", seed, rows, special=True)
     if is_special:
@@ -148,6 +152,7 @@ class _Plan:
         special: bool = False,
         nonfinite: bool = False,
         edges: bool = False,
+        unsigned: bool = False,
     ) -> tuple[Case, bool]:
         """The case, and whether anything in it is unusual."""
         equations = self.walk.equations
@@ -156,7 +161,7 @@ class _Plan:
             wanted |= set().union(*(find_symbols(d) for d in source.shape or ()), set())
         sizes, _ = find_values(equations, sorted(wanted), batch)
         stream = (seed, self.signature.key, name)
-        wishes = {"special": special, "nonfinite": nonfinite, "edges": edges}
+        wishes = {"special": special, "nonfinite": nonfinite, "edges": edges, "unsigned": unsigned}
         generator = Generator(self.walk.sources, equations, sizes, stream, **wishes)
         inputs: dict[str, Any] = {}
         first_key: dict[tuple[str, ...], str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,11 +52,15 @@ def _compare_sources(
 
 
 def cover_gradients(baseline: Results, candidate: Results, diffs: list[OutputDiff], level: str) -> tuple[Coverage, ...]:
-    """How many of the baseline's gradients were compared, at the level that asks for them."""
+    """How many of the baseline's gradients were compared, at the level that asks for them; those that are nothing but
+    NaN and infinities were not."""
     if level != GRADIENTS:
         return ()
-    reached = {(diff.where, diff.output) for diff in diffs if diff.level == GRADIENTS}
+    compared = [diff for diff in diffs if diff.level == GRADIENTS]
+    reached = {(diff.where, diff.output) for diff in compared if not diff.is_void}
+    void = collections.Counter(call for call, _ in {(d.where, d.output) for d in compared if d.is_void} - reached)
     total = {(call, name) for call, names in _choose_gradients(baseline).items() for name in names} | reached
-    missed = tuple(note for note in (*baseline.notes, *candidate.notes) if ": no gradients" in note)
-    count = len(total) + sum(note in baseline.notes for note in missed)
+    refused = [note for note in (*baseline.notes, *candidate.notes) if ": no gradients" in note]
+    count = len(total) + sum(note in baseline.notes for note in refused)
+    missed = (*refused, *(f"{call}: {number} are NaN or infinite throughout" for call, number in sorted(void.items())))
     return (Coverage(name="gradients", level=GRADIENTS, reached=len(reached), total=count, missed=missed),)

@@ -147,7 +147,12 @@ def compare_results(
         tuple(refused),
         tuple(problems),
         strict=criteria.strict,
-        notes=(*_describe_random(diffs, criteria, drawn.notes), *_note_flips(diffs), *_note_empty(baseline)),
+        notes=(
+            *_describe_random(diffs, criteria, drawn.notes),
+            *_note_flips(diffs),
+            *_note_void(diffs),
+            *_note_empty(baseline),
+        ),
         level=level,
     )
     coverage = (
@@ -306,6 +311,17 @@ def _note_flips(diffs: list[OutputDiff]) -> list[str]:
     exact = [diff for diff in diffs if diff.equal and not diff.random and diff.level == INFERENCE]
     flipped = [diff for diff in exact if diff.statistics and diff.statistics.argmax_flips]
     return [f"{diff.where}/{diff.output} ({diff.route}): {_describe_flips(diff)}" for diff in flipped[:_MOST_NOTES]]
+
+
+def _note_void(diffs: list[OutputDiff]) -> list[str]:
+    """Outputs that were NaN or infinite throughout, whatever was fed: that both sides are says little of them."""
+    void: dict[tuple[str, str], bool] = {}
+    for diff in diffs:
+        if diff.level == INFERENCE and not diff.where.endswith(f"/{EMPTY_BATCH}"):
+            place = (diff.where.rpartition("/")[0], diff.output)
+            void[place] = void.get(place, True) and diff.is_void
+    places = sorted(place for place, is_void in void.items() if is_void)
+    return [f"NaN or infinite on both sides in every call, no proof: {_list_places(places)}"] if places else []
 
 
 def _note_empty(baseline: Results) -> list[str]:

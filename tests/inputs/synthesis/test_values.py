@@ -30,6 +30,16 @@ def test_tokens_of_a_constant_table_and_one_outside():
     assert b"" in unusual and any(any(byte > 127 for byte in token) for token in unusual)
 
 
+def test_the_smallest_batch_has_no_negative_floats():
+    def build():
+        x = v1.placeholder(tf.float32, [None, 4])
+        return {"x": x}, {"y": tf.math.log(tf.math.ceil(x) + 1)}
+
+    run = run_graph(build, batch_sizes=(1, 3))
+    assert np.isfinite(run.outputs["batch_1"]["y"]).all()
+    assert (run.cases["batch_3"].inputs["x"] < 0).any()
+
+
 def test_tokens_of_a_vocabulary_file(tmp_path):
     path = tmp_path / "vocabulary.txt"
     path.write_text("apple\npear\nplum\n")

@@ -79,7 +79,7 @@ HARMLESS = {
     "one ulp": (VALUE, np.nextafter(VALUE, np.float32(9))),
     "negative zero": (np.array([0.0]), np.array([-0.0])),
     "equal NaN": (np.array([np.nan, 1.0]), np.array([np.nan, 1.0])),
-    "equal inf": (np.array([np.inf]), np.array([np.inf])),
+    "equal inf": (np.array([np.inf, 1.0]), np.array([np.inf, 1.0])),
     "denormal": (np.array([1e-40], np.float32), np.array([0], np.float32)),
     "half step": (VALUE.astype(np.float16), np.nextafter(VALUE.astype(np.float16), np.float16(9))),
     "empty": (np.zeros((0, 4)), np.zeros((0, 4))),
@@ -151,6 +151,32 @@ def test_zeroed_gradient():
     found = judge(old, new)
     assert "d y / d w" in found.failures[0] and found.diffs[-1].level == "gradients"
     assert "gave no gradients" in judge(old, answers({"y": VALUE})).failures[0]
+
+
+def test_gradients_that_are_nan_on_both_sides_are_not_compared():
+    void = {"d y / d w": np.full((2, 2), np.nan), "d y / d x": np.full(3, -np.inf)}
+    side = answers({"y": VALUE}, gradients={("", CALL): void})
+    found = judge(side, side, level="gradients")
+    assert found.verdict is Verdict.NOTHING_COMPARED and found.levels["gradients"] is Verdict.NOTHING_COMPARED
+    assert found.levels["inference"] is Verdict.PASS
+    told = next(item for item in found.coverage if item.name == "gradients")
+    assert (told.reached, told.total) == (0, 2)
+    assert told.missed == (f"{CALL}: 2 are NaN or infinite throughout",)
+    side.gradients["", CALL]["d y / d b"] = flip(VALUE, (0, 0), np.nan)
+    found = judge(side, side, level="gradients")
+    assert found.verdict is Verdict.PASS and found.levels["gradients"] is Verdict.PASS
+    other = answers({"y": VALUE}, gradients={("", CALL): void | {"d y / d b": VALUE}})
+    assert judge(side, other, level="gradients").verdict is Verdict.FAIL
+
+
+def test_outputs_that_are_nan_on_both_sides_prove_nothing():
+    void = np.full((2, 2), np.nan)
+    found = judge_values(void, void)
+    assert found.verdict is Verdict.NOTHING_COMPARED and found.levels["inference"] is Verdict.NOTHING_COMPARED
+    assert found.notes == ("NaN or infinite on both sides in every call, no proof: serve/default/y",)
+    assert judge_values(void, np.zeros((2, 2))).verdict is Verdict.FAIL
+    some = answers({"y": void, "z": VALUE})
+    assert judge(some, some).verdict is Verdict.PASS and "serve/default/y" in judge(some, some).notes[0]
 
 
 def test_trainable_variables_both_ways():
