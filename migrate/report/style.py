@@ -6,10 +6,15 @@ Pages are self-contained: no font, script or image comes from elsewhere, so that
 from __future__ import annotations
 
 import html
+import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from migrate import errors
 
+# Rows of a table that a browser lays out before somebody asks for all.
+_SHOWN = 100
+# Without a script there is nobody to ask.
+_UNSCRIPTED = "<noscript><style>tbody[hidden] { display: table-row-group; }</style></noscript>"
 _STYLE = """
 :root { color-scheme: light dark; --page: #fff; --card: #f6f8fa; --ink: #1f2328; --soft: #59636e; --line: #d1d9e0;
   --good: #1a7f37; --bad: #c3202c; --wait: #8a5a00; --mark: #0757ba; }
@@ -39,6 +44,7 @@ th button::after { content: " \\2195"; opacity: .45; }
 th[aria-sort] button::after { opacity: 1; }
 th[aria-sort=ascending] button::after { content: " \\2191"; }
 th[aria-sort=descending] button::after { content: " \\2193"; }
+tbody[hidden] { display: none; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th.number { text-align: right; } .spaced li { margin: .35rem 0; }
 td.path { overflow-wrap: anywhere; min-width: 13rem; } td.text { overflow-wrap: anywhere; min-width: 13rem; }
@@ -76,18 +82,19 @@ img.input { max-width: 96px; max-height: 96px; min-width: 48px;
   td, td.number { border: 0; text-align: left; white-space: normal; padding: .1rem .5rem; min-width: 0; }
   td.path, td.text { min-width: 0; }
   td[data-label]::before { content: attr(data-label) ": "; color: var(--soft); } td:empty { display: none; }
-  dl { grid-template-columns: 1fr; } dd { margin-bottom: .3rem; } tr[hidden] { display: none; }
+  dl { grid-template-columns: 1fr; } dd { margin-bottom: .3rem; } tr[hidden], tbody[hidden] { display: none; }
 }
 """
 
 _SCRIPT = """
 document.querySelectorAll('.sortable').forEach(box => {
-  const table = box.querySelector('table'), body = table.tBodies[0], rows = [...body.rows];
+  const table = box.querySelector('table'), body = table.tBodies[0];
+  const rows = [...table.tBodies].flatMap(part => [...part.rows]);
   const search = box.querySelector('input[type=search]'), only = box.querySelector('input[type=checkbox]');
   const count = box.querySelector('.count'), chips = [...box.querySelectorAll('.chip')];
   const more = box.querySelector('.more');
   // Thousands of rows take seconds to lay out: what is sorted and filtered are all, what stands in the page are some.
-  let texts = null, limit = 200;
+  let texts = null, limit = SHOWN;
   more.addEventListener('click', () => { limit = Infinity; show(); });
   const order = new Intl.Collator(undefined, {numeric: true}).compare;
   const show = () => {
@@ -97,7 +104,8 @@ document.querySelectorAll('.sortable').forEach(box => {
     const fitting = rows.filter(row => words.every(word => texts.get(row).includes(word))
       && !(only && only.checked && row.dataset.bad !== '1') && !(wanted.size > 0 && !wanted.has(row.dataset.chip)));
     const shown = fitting.slice(0, limit);
-    body.replaceChildren(...shown);
+    if (shown.length !== body.rows.length || shown.some((row, i) => row !== body.children[i]))
+      body.replaceChildren(...shown);
     count.textContent = `${fitting.length} of ${rows.length}`;
     more.hidden = shown.length === fitting.length;
     more.textContent = `show all ${fitting.length} rows`;
@@ -147,7 +155,7 @@ document.querySelectorAll('.copy').forEach(button => button.addEventListener('cl
   // A page that lies in a folder may not be allowed the clipboard.
   if (navigator.clipboard) navigator.clipboard.writeText(text).then(done, byHand); else byHand();
 }));
-"""
+""".replace("SHOWN", str(_SHOWN))
 
 
 def render_frame(title: str, body: str) -> str:
@@ -156,7 +164,7 @@ def render_frame(title: str, body: str) -> str:
     return (
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width, initial-scale=1'><link rel=icon href='data:,'>"
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>\n<body>{body}"
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>{_UNSCRIPTED}</head>\n<body>{body}"
         f"<script>{_SCRIPT}</script></body></html>\n"
     )
 
@@ -230,13 +238,15 @@ def render_table(
         f"{html.escape(name)} {count}</button>"
         for name, count in (chips or {}).items()
     )
+    left = iter(rows)
+    parts = ["\n".join(itertools.islice(left, _SHOWN)), "\n".join(left)]
     return (
         "<div class=sortable><div class=tools><input type=search placeholder='filter: words in any column' "
         f"aria-label='filter'>{box}"
         + (f"<div class=chips>{buttons}</div>" if buttons else "")
         + "<span class='count soft'></span></div>"
         f"<div class=scroll><table><thead><tr>{marks}</tr></thead><tbody>\n"
-        + "\n".join(rows)
+        + "\n</tbody><tbody hidden>\n".join(filter(None, parts))
         + "\n</tbody></table></div><button type=button class='copy more' hidden></button></div>"
     )
 

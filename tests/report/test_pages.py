@@ -321,3 +321,37 @@ def test_two_thousand_models_sort_and_filter_at_once(tmp_path, monkeypatch, widt
     found = probe(tmp_path / "report.html", tmp_path, width=width, sort=0, word="")
     assert found.pop("count") == "111 of 2000"
     assert max(found.values()) < 300, found
+
+
+LOADING = """
+<script>
+window.addEventListener('load', () => setTimeout(() => {
+  const laidOut = [...document.querySelectorAll('.sortable tr')].filter(row => row.offsetHeight).length;
+  const {loadEventEnd} = performance.getEntriesByType('navigation')[0];
+  const text = JSON.stringify({loaded: loadEventEnd, rows: laidOut - 1});
+  parent.document.getElementById('out').textContent = 'PROBE' + text + 'END';
+}, 0));
+</script>
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM, reason="no chromium, chromium-browser or google-chrome on the PATH")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_two_thousand_models_load_at_once(tmp_path, monkeypatch, width):
+    """From the beginning of the navigation to the end of the load event, the browser's own start included."""
+    write_index(tmp_path, 2000)
+    monkeypatch.setattr(sys.modules[__name__], "PROBE", LOADING)
+    found = [probe(tmp_path / "report.html", tmp_path, width=width, sort=0, word="") for _ in range(5)]
+    assert {each["rows"] for each in found} == {100}
+    # The best of five: other programs want the processor too.
+    assert min(each["loaded"] for each in found) < 300, found
+
+
+def test_all_rows_of_a_long_table_are_there(tmp_path):
+    """The first are laid out at once, the others when somebody asks, or where there is no script to ask."""
+    text = write_index(tmp_path, 250)
+    check_page(text)
+    shown, hidden = re.findall(r"<tbody( hidden)?>(.*?)</tbody>", text, re.DOTALL)
+    assert (shown[0], shown[1].count("<tr"), hidden[1].count("<tr")) == ("", 100, 150) and hidden[0]
+    assert "<noscript><style>tbody[hidden]" in text and write_index(tmp_path, 100).count("<tbody") == 1
