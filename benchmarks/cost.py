@@ -1,19 +1,21 @@
 """What migrating costs beside what a user could run instead: processes in turn, as ratios.
 
-    python benchmarks/cost.py [--megabytes=N] [--nodes=A,B] [--variables=A,B] [--models=N] [--rounds=N]
-        [--replicas=DIR] [--exports=DIR] [--only=ROW,...] [--write]
+    python benchmarks/cost.py [--megabytes=N,N] [--module=N,M] [--nodes=A,B,C] [--variables=A,B,C] [--models=N]
+        [--rounds=N] [--replicas=DIR] [--exports=DIR] [--only=ROW,...] [--write]
 
 Every side is a process of its own, from start to end; its memory is that of its whole tree (pages that several
 processes share count once). Sides of a row run in turn, so that other load hits them alike; a ratio is the median over
 rounds. Beside wall time stands the ratio of CPU time (user and system, of the whole tree), which other load changes
-less, and which does not tell what ran at the same time. --replicas holds folders that testdata/generate/famous.py made,
---exports Estimator exports; without them their rows are left out. --write puts the table into benchmarks/README.md.
+less, and which does not tell what ran at the same time. An exponent is that between the two largest sizes, where what
+every model costs weighs least. --replicas holds folders that testdata/generate/famous.py made, --exports Estimator
+exports; without them their rows are left out. --write puts the table into benchmarks/README.md, missed goals included.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import math
 import os
 import pathlib
@@ -45,11 +47,41 @@ _NAIVE = (
 )
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Figure:
+    """A measured value and what it must not exceed (`least`: fall below; None: told, with no goal)."""
+
+    value: float
+    form: str
+    limit: float | None = None
+    least: bool = False
+    note: str = ""
+
+    @property
+    def is_met(self) -> bool:
+        if self.limit is None:
+            return True
+        return self.value >= self.limit if self.least else self.value <= self.limit
+
+    @property
+    def measured(self) -> str:
+        return self.form.format(self.value) + (f" ({self.note})" if self.note else "")
+
+    @property
+    def goal(self) -> str:
+        return "" if self.limit is None else f"{'≥' if self.least else '≤'} {self.form.format(self.limit)}"
+
+
+# What was worked on, and what it took.
+Row = tuple[str, Sequence[Figure]]
+
+
 class Run:
-    """What a process took: wall seconds, CPU seconds of its tree, and peak bytes of its tree and of itself."""
+    """What a process took: wall seconds, CPU seconds of its tree, and peak bytes of its tree, of itself and of any one
+    process of its tree. `failed`: it ended with an error, as only one that `may_fail` does here."""
 
     def __init__(self, command: Sequence[str], *, may_fail: bool = False) -> None:
-        self.tree = self.own = 0
+        self.tree = self.own = self.most = 0
         started = time.perf_counter()
         process = subprocess.Popen(command, env=_ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         done = threading.Event()
@@ -64,7 +96,8 @@ class Run:
         self.cpu = usage.ru_utime + usage.ru_stime
         done.set()
         sampler.join()
-        if process.returncode and not may_fail:
+        self.failed = process.returncode != 0
+        if self.failed and not may_fail:
             raise RuntimeError(f"{' '.join(map(str, command))}\n{output.decode(errors='replace')[-2000:]}")
 
     def _sample(self, root: int, done: threading.Event) -> None:
@@ -72,6 +105,7 @@ class Run:
             sizes = {pid: _measure(pid) for pid in _list_tree(root)}
             self.tree = max(self.tree, sum(sizes.values()))
             self.own = max(self.own, sizes.get(root, 0))
+            self.most = max(self.most, *sizes.values())
 
 
 def _list_tree(root: int) -> list[int]:
@@ -101,11 +135,11 @@ class Bench:
     def __init__(self, arguments: argparse.Namespace, work: str) -> None:
         self.arguments = arguments
         self.work = work
-        self.rows: list[tuple[str, str, str]] = []
+        self.rows: list[Row] = []
 
-    def add(self, work: str, result: str, goal: str) -> None:
-        self.rows.append((work, result, goal))
-        print(f"{work}: {result} (goal: {goal})", flush=True)
+    def add(self, work: str, *figures: Figure) -> None:
+        self.rows.append((work, figures))
+        print(" | ".join(_cells(self.rows[-1])), flush=True)
 
     def fresh(self, name: str) -> str:
         path = os.path.join(self.work, name)
@@ -127,25 +161,33 @@ class Bench:
         return found
 
 
-def _ratio(found: dict[str, list[Run]], side: str, *others: str) -> str:
-    """Of wall and of CPU time, in words."""
+def _ratio(found: dict[str, list[Run]], limit: float, side: str, *others: str) -> Figure:
+    """Of wall time; that of CPU time beside it."""
     pairs = list(zip(found[side], *(found[other] for other in others), strict=True))
     wall = statistics.median(one.seconds / sum(run.seconds for run in rest) for one, *rest in pairs)
     cpu = statistics.median(one.cpu / sum(run.cpu for run in rest) for one, *rest in pairs)
-    return f"{wall:.2f}x (CPU {cpu:.2f}x)"
+    return Figure(wall, "{:.2f}x", limit, note=f"CPU {cpu:.2f}x")
 
 
 def _seconds(runs: list[Run]) -> float:
     return statistics.median(run.seconds for run in runs)
 
 
+def _megabytes(runs: list[Run], kind: str = "tree") -> float:
+    return max(getattr(run, kind) for run in runs) / 2**20
+
+
 def measure_large(bench: Bench) -> None:
-    """One large model, unverified and verified."""
+    """Large models, unverified and verified."""
     from benchmarks import cost_models
 
-    source = cost_models.write_large(bench.fresh("large"), bench.arguments.megabytes)
-    size = f"{bench.arguments.megabytes:g} MB model"
+    for megabytes in bench.arguments.megabytes:
+        source = cost_models.write_large(bench.fresh("large"), megabytes)
+        _measure_large(bench, source, f"{megabytes:g} MB model")
+        bench.fresh("large")
 
+
+def _measure_large(bench: Bench, source: str, size: str) -> None:
     def copy() -> Run:
         return Run(["cp", "-r", source, bench.fresh("copied")])
 
@@ -160,33 +202,53 @@ def measure_large(bench: Bench) -> None:
             "inspect": lambda: Run([sys.executable, "-m", "migrate.cli.inspect", f"--source={source}"]),
         }
     )
-    imported, extra = _seconds(found["import"]), max(run.tree for run in found["link"])
-    base = max(run.tree for run in found["import"])
+    base = _megabytes(found["import"])
     bench.add(
-        f"{size}, `--weights=link --verify=none`, beside `import tensorflow` ({imported:.1f} s)",
-        f"{_ratio(found, 'link', 'import')}, {(extra - base) / 2**20:+.0f} MB",
-        "1.3x, +80 MB",
+        f"{size}, `--weights=link --verify=none`, beside `import tensorflow` ({_seconds(found['import']):.1f} s)",
+        _ratio(found, 1.3, "link", "import"),
+        Figure(_megabytes(found["link"]) - base, "{:+.0f} MB", 80),
     )
     bench.add(
         f"{size}, `--weights=copy --verify=none`, beside import + `cp` ({_seconds(found['cp']):.1f} s)",
-        f"{_ratio(found, 'copy', 'import', 'cp')}, {(max(run.tree for run in found['copy']) - base) / 2**20:+.0f} MB",
-        "1.15x, +80 MB",
+        _ratio(found, 1.15, "copy", "import", "cp"),
+        Figure(_megabytes(found["copy"]) - base, "{:+.0f} MB", 80),
     )
     bench.add(
         f"{size}, verified, beside naive load + save ({_seconds(found['naive']):.1f} s)",
-        _ratio(found, "verified", "naive"),
-        "1.5x",
+        _ratio(found, 1.5, "verified", "naive"),
     )
-    inspected = found["inspect"]
     bench.add(
         f"`migrate-inspect` of the {size}",
-        f"{_seconds(inspected):.2f} s, {max(run.tree for run in inspected) / 2**20:.0f} MB",
-        "0.4 s, 60 MB",
+        Figure(_seconds(found["inspect"]), "{:.2f} s", 0.4),
+        Figure(_megabytes(found["inspect"]), "{:.0f} MB", 60),
+    )
+
+
+def measure_module(bench: Bench) -> None:
+    """A module of two variants beside naive load and save of one; both without the import of TensorFlow."""
+    from benchmarks import cost_models
+
+    nodes, variables = bench.arguments.module
+    source = cost_models.write_variants(bench.fresh("module"), nodes, variables)
+    found = bench.in_turn(
+        {
+            "import": lambda: Run(IMPORT),
+            "naive": lambda: Run(bench.naive(source, "")),
+            "ours": lambda: Run(bench.migrate(source, "--verify=none")),
+        }
+    )
+    pairs = zip(found["ours"], found["naive"], found["import"], strict=True)
+    ratios = [(ours.seconds - base.seconds) / (naive.seconds - base.seconds) for ours, naive, base in pairs]
+    base = _seconds(found["import"])
+    bench.add(
+        f"module of {nodes:,} nodes, {variables:,} variables and two variants, without the import, beside naive load "
+        f"+ save of one variant ({_seconds(found['naive']) - base:.1f} s)",
+        Figure(statistics.median(ratios), "{:.2f}x", 0.5),
     )
 
 
 def measure_growth(bench: Bench) -> None:
-    """Seconds beyond the import for two sizes of graph, as the exponent between them."""
+    """Seconds beyond the import for growing graphs, and the exponent at their upper end."""
     from benchmarks import cost_models
 
     for what, sizes, write in (
@@ -198,13 +260,12 @@ def measure_growth(bench: Bench) -> None:
         for size, source in sources.items():
             sides[str(size)] = lambda source=source: Run(bench.migrate(source, "--verify=none"))
         found = bench.in_turn(sides)
-        small, large = sizes[0], sizes[-1]
         base = _seconds(found["import"])
-        costs = [max(_seconds(found[str(size)]) - base, 0.01) for size in (small, large)]
-        exponent = math.log(costs[1] / costs[0]) / math.log(large / small)
-        bench.add(
-            f"{small:,} -> {large:,} {what}", f"{costs[0]:.1f} -> {costs[1]:.1f} s, exponent {exponent:.2f}", "1.1"
-        )
+        costs = [max(_seconds(found[str(size)]) - base, 0.01) for size in sizes]
+        exponent = math.log(costs[-1] / costs[-2]) / math.log(sizes[-1] / sizes[-2])
+        spelled = " -> ".join(f"{size:,}" for size in sizes)
+        seconds = " -> ".join(f"{cost:.1f}" for cost in costs)
+        bench.add(f"{spelled} {what}, without the import: {seconds} s", Figure(exponent, "exponent {:.2f}", 1.1))
 
 
 def measure_zoo(bench: Bench) -> None:
@@ -216,18 +277,19 @@ def measure_zoo(bench: Bench) -> None:
 
     def naive() -> Run:
         # What one process takes is what each takes: a sample of them is enough.
-        return Run(bench.naive(str(source), ""), may_fail=True)
+        return Run(bench.naive(str(source), ""))
 
     def zoo() -> Run:
         dest = bench.fresh("zoo_out")
-        return Run([sys.executable, "-m", "migrate.cli.zoo", f"--source={root}", f"--dest={dest}", "--jobs=2"])
+        return Run(
+            [sys.executable, "-m", "migrate.cli.zoo", f"--source={root}", f"--dest={dest}", "--jobs=2"],
+        )
 
     found = bench.in_turn({"naive": naive, "zoo": zoo})
     rates = [1 / _seconds(found["naive"]), bench.arguments.models / _seconds(found["zoo"])]
     bench.add(
         f"zoo of {bench.arguments.models} small modules, verified, beside naive load + save in a process each",
-        f"{rates[1] / rates[0]:.1f}x as many a minute ({60 * rates[1]:.0f})",
-        "8x",
+        Figure(rates[1] / rates[0], "{:.1f}x as many a minute", 8, least=True, note=f"{60 * rates[1]:.0f}"),
     )
 
 
@@ -240,17 +302,41 @@ def measure_replicas(bench: Bench) -> None:
                 "ours": lambda folder=folder: Run(bench.migrate(folder)),
             }
         )
-        driver = max(run.own for run in found["ours"]) / 2**20
         cpu = statistics.median(run.cpu for run in found["ours"])
+        fails = any(run.failed for run in found["naive"])
         bench.add(
-            f"replica of {os.path.basename(folder)}, verified, beside one naive load + save",
-            f"{_seconds(found['ours']):.0f} s ({cpu:.0f} s of CPU), {_ratio(found, 'ours', 'naive')}, "
-            f"driver {driver:.0f} MB",
-            "60 s, 4x, 200 MB",
+            f"replica of {os.path.basename(folder)}, verified, beside one naive load + save"
+            + (", which fails" if fails else ""),
+            Figure(_seconds(found["ours"]), "{:.0f} s", 60, note=f"{cpu:.0f} s of CPU"),
+            *(() if fails else (_ratio(found, 4, "ours", "naive"),)),
+            Figure(_megabytes(found["ours"], "own"), "driver {:.0f} MB", 200),
+            Figure(_megabytes(found["ours"], "most"), "any process {:,.0f} MB", 2048),
         )
     for folder in _list_models(bench.arguments.exports):
         found = bench.in_turn({"ours": lambda folder=folder: Run(bench.migrate(folder))})
-        bench.add(f"export {os.path.basename(folder)}, verified", f"{_seconds(found['ours']):.1f} s", "4 s")
+        cpu = statistics.median(run.cpu for run in found["ours"])
+        name = f"export {os.path.basename(folder)}, verified"
+        bench.add(name, Figure(_seconds(found["ours"]), "{:.1f} s", 4, note=f"{cpu:.0f} s of CPU"))
+
+
+def measure_inference(bench: Bench) -> None:
+    """Calls of migrated recurrent modules beside the originals in a v1 session, all in this process."""
+    from benchmarks import inference
+
+    found = inference.measure_modules(**bench.arguments.inference)
+    served = [module.served for module in found]
+    longer = [module.called for module in found if module.milliseconds > 1]
+    bench.add(
+        f"inference of {len(found)} recurrent modules, served by a v1 session, beside the originals there",
+        Figure(statistics.median(served), "median {:.2f}x", 1.0),
+        Figure(max(served), "most {:.2f}x", 1.1),
+    )
+    if longer:
+        bench.add(
+            f"the same, called from Python, {len(longer)} modules that take over 1 ms",
+            Figure(statistics.median(longer), "median {:.2f}x"),
+            Figure(max(longer), "most {:.2f}x", 1.1),
+        )
 
 
 def _list_models(folder: str) -> list[str]:
@@ -268,24 +354,35 @@ def measure_start(bench: Bench) -> None:
         }
     )
     slowest = max(_seconds(runs) for runs in found.values())
-    bench.add("start of a command until `--help`, the slowest", f"{slowest:.2f} s", "0.2 s")
+    bench.add("start of a command until `--help`, the slowest", Figure(slowest, "{:.2f} s", 0.2))
 
 
 ROWS = {
     "large": measure_large,
+    "module": measure_module,
     "growth": measure_growth,
     "zoo": measure_zoo,
     "replicas": measure_replicas,
+    "inference": measure_inference,
     "start": measure_start,
 }
 
 
-def render(rows: Sequence[tuple[str, str, str]]) -> str:
-    lines = ["| work | measured | goal |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
+def _cells(row: Row) -> tuple[str, str, str, str]:
+    work, figures = row
+    missed = [figure.form.format(figure.value) for figure in figures if not figure.is_met]
+    goals = [figure.goal for figure in figures if figure.goal]
+    measured = ", ".join(figure.measured for figure in figures)
+    return work, measured, ", ".join(goals), f"**no**: {', '.join(missed)}" if missed else "yes"
+
+
+def render(rows: Sequence[Row]) -> str:
+    lines = ["| work | measured | goal | met |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(_cells(row))} |" for row in rows]
     return "\n".join([_BEGIN, *lines, _END])
 
 
-def write_readme(rows: Sequence[tuple[str, str, str]]) -> None:
+def write_readme(rows: Sequence[Row]) -> None:
     text = README.read_text(encoding="utf-8")
     pattern = re.compile(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", re.S)
     README.write_text(pattern.sub(lambda _: render(rows), text), encoding="utf-8")
@@ -295,11 +392,17 @@ def _sizes(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(",")))
 
 
-def main(argv: Sequence[str] | None = None) -> list[tuple[str, str, str]]:
+def _inference(text: str) -> dict[str, int]:
+    return dict(zip(("rounds", "calls"), _sizes(text), strict=True))
+
+
+def main(argv: Sequence[str] | None = None) -> list[Row]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megabytes", type=float, default=2048)
-    parser.add_argument("--nodes", type=_sizes, default=(1_000, 100_000))
-    parser.add_argument("--variables", type=_sizes, default=(500, 10_000))
+    parser.add_argument("--megabytes", type=_sizes, default=(2048,))
+    parser.add_argument("--module", type=_sizes, default=(10_000, 800), help="nodes of a variant, variables")
+    parser.add_argument("--nodes", type=_sizes, default=(1_000, 10_000, 100_000))
+    parser.add_argument("--variables", type=_sizes, default=(10, 5_000, 50_000))
+    parser.add_argument("--inference", type=_inference, default="21,5", help="rounds, calls in a round")
     parser.add_argument("--models", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--replicas", default="")

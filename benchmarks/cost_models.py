@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import shutil
+from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -20,8 +21,14 @@ v1 = tf.compat.v1
 _COLUMNS = 1024
 
 
-def write_model(folder: str, shapes: dict[str, tuple[int, ...]], nodes: int = 0) -> str:
-    """A TF1 SavedModel whose one signature reads every variable; `nodes` more are a chain behind it."""
+def write_model(
+    folder: str,
+    shapes: dict[str, tuple[int, ...]],
+    nodes: int = 0,
+    variants: Sequence[Sequence[str]] = (("serve",),),
+) -> str:
+    """A TF1 SavedModel whose one signature reads every variable; a chain behind it brings its graph to `nodes`. Each
+    set of tags has the same graph."""
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(os.path.join(folder, "variables"))
     with tf.Graph().as_default() as graph:
@@ -37,9 +44,11 @@ def write_model(folder: str, shapes: dict[str, tuple[int, ...]], nodes: int = 0)
         saver = v1.train.Saver() if shapes else None
         meta_graph = v1.train.export_meta_graph(saver_def=saver.saver_def if saver else None, graph=graph)
         signature = v1.saved_model.predict_signature_def({"x": x}, {"y": y})
-    meta_graph.meta_info_def.tags.append("serve")
     meta_graph.signature_def["serving_default"].CopyFrom(signature)
-    saved_model = saved_model_pb2.SavedModel(saved_model_schema_version=1, meta_graphs=[meta_graph])
+    saved_model = saved_model_pb2.SavedModel(saved_model_schema_version=1)
+    for tags in variants:
+        saved_model.meta_graphs.add().CopyFrom(meta_graph)
+        saved_model.meta_graphs[-1].meta_info_def.tags.extend(tags)
     (pathlib.Path(folder) / "saved_model.pb").write_bytes(saved_model.SerializeToString())
     write_checkpoint(os.path.join(folder, "variables", "variables"), shapes)
     return folder
@@ -67,6 +76,11 @@ def write_large(folder: str, megabytes: float) -> str:
     most = 2**26 // (4 * _COLUMNS)
     shapes = {f"large_{i}": (min(most, rows - start), _COLUMNS) for i, start in enumerate(range(0, rows, most))}
     return write_model(folder, shapes)
+
+
+def write_variants(folder: str, nodes: int, variables: int) -> str:
+    """Two variants, as modules that can be trained have them."""
+    return write_model(folder, {f"v{i}": (4,) for i in range(variables)}, nodes, variants=((), ("train",)))
 
 
 def write_deep(folder: str, nodes: int) -> str:

@@ -13,13 +13,14 @@ over rounds of the ratios to the original, with quartiles; the goal is 1.1.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import pathlib
 import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -117,24 +118,43 @@ def measure(call: Callable[[], Any], calls: int) -> float:
     return (time.perf_counter() - start) / calls
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("slugs", nargs="*", default=SLUGS + WIDE)
-    parser.add_argument("--calls", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=21)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--units", type=int, default=128)
-    arguments = parser.parse_args()
-    print(f"batch {arguments.batch}, {arguments.steps} steps, {arguments.rounds} rounds of {arguments.calls} calls")
+@dataclasses.dataclass(frozen=True, slots=True)
+class Module:
+    """Milliseconds of a call of the original, and quartiles of the ratios to it."""
+
+    slug: str
+    milliseconds: float
+    quartiles: tuple[tuple[float, float, float], tuple[float, float, float]]
+
+    @property
+    def served(self) -> float:
+        return self.quartiles[0][1]
+
+    @property
+    def called(self) -> float:
+        return self.quartiles[1][1]
+
+
+def measure_modules(
+    slugs: Sequence[str] = SLUGS + WIDE,
+    *,
+    calls: int = 5,
+    rounds: int = 21,
+    batch: int = 8,
+    steps: int = 50,
+    units: int = 128,
+) -> list[Module]:
+    """Migrates each module and measures it; at least two rounds."""
+    print(f"batch {batch}, {steps} steps, {rounds} rounds of {calls} calls")
     print(f"{'module':20} {'original ms':>11} {'served':>16} {'called':>16}")
+    measured = []
     with tempfile.TemporaryDirectory() as folder:
-        for slug in arguments.slugs:
+        for slug in slugs:
             path = str(CATALOGUE / slug / "model")
             if slug in WIDE:
                 path = os.path.join(folder, f"{slug}_v1")
-                write_wide(slug, path, arguments.units)
-            inputs = make_inputs(slug, arguments.batch, arguments.steps, arguments.units)
+                write_wide(slug, path, units)
+            inputs = make_inputs(slug, batch, steps, units)
             target = os.path.join(folder, slug)
             migrate_model(path, target, MigrateOptions(verify="none"))
             sides = in_session(path, [], inputs), in_session(target, ["serve"], inputs), from_python(target, inputs)
@@ -143,13 +163,31 @@ def main() -> None:
                 for found in others:
                     np.testing.assert_allclose(found[key], value, rtol=1e-4, atol=1e-5)
             for side in sides:
-                measure(side, 2 * arguments.calls)
-            rounds = [[measure(side, arguments.calls) for side in sides] for _ in range(arguments.rounds)]
-            line = f"{slug:20} {statistics.median(row[0] for row in rounds) * 1e3:11.2f}"
-            for side in (1, 2):
-                low, middle, high = statistics.quantiles([row[side] / row[0] for row in rounds], n=4)
-                line += f"  {middle:4.2f} ({low:4.2f}-{high:4.2f})"
+                measure(side, 2 * calls)
+            timed = [[measure(side, calls) for side in sides] for _ in range(rounds)]
+            served, called = (_quartiles([row[side] / row[0] for row in timed]) for side in (1, 2))
+            measured.append(Module(slug, statistics.median(row[0] for row in timed) * 1e3, (served, called)))
+            line = f"{slug:20} {measured[-1].milliseconds:11.2f}"
+            for first, middle, third in measured[-1].quartiles:
+                line += f"  {middle:4.2f} ({first:4.2f}-{third:4.2f})"
             print(line, flush=True)
+    return measured
+
+
+def _quartiles(values: list[float]) -> tuple[float, float, float]:
+    first, middle, third = statistics.quantiles(values, n=4)
+    return first, middle, third
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("slugs", nargs="*", default=SLUGS + WIDE)
+    parser.add_argument("--calls", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--units", type=int, default=128)
+    measure_modules(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

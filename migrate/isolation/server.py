@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -51,6 +52,8 @@ def serve(path: str, folder: str) -> None:
         if listener not in ready:
             continue
         connection, _ = listener.accept()
+        # What is imported stays: no collection of a job looks through it again, nor writes to its pages.
+        gc.freeze()
         watcher = os.fork()
         if watcher == 0:
             listener.close()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,13 +46,45 @@ def call_piece(
       training: its mode.
       plain: call it as most users do, `piece(x)`: what has a default is left out, so one tensor may come back.
     """
+    target, positional, keywords = _bind_call(loaded, piece, inputs, training=training, plain=plain)
+    return name_outputs(piece, target(*positional, **keywords))
+
+
+def trace_open(
+    loaded: Any, piece: Mapping[str, Any], inputs: Mapping[str, Any], *, training: bool, plain: bool = False
+) -> None:
+    """Before `call_piece`: has the piece traced with the sizes open that its signature leaves open.
+
+    One trace serves batches of every size, where TensorFlow would trace, and prepare the whole graph to run, anew for
+    the first few.
+    """
+    target, positional, keywords = _bind_call(loaded, piece, inputs, training=training, plain=plain)
+    function = target if hasattr(target, "get_concrete_function") else target.__call__
+    opened = [_open(value, piece, piece["positional"]) for value in positional]
+    named = {name: _open(value, piece, [piece["keywords"].get(name, "")]) for name, value in keywords.items()}
+    with contextlib.suppress(ValueError, TypeError):  # The call says it better.
+        function.get_concrete_function(*opened, **named)
+
+
+def _bind_call(
+    loaded: Any, piece: Mapping[str, Any], inputs: Mapping[str, Any], *, training: bool, plain: bool
+) -> tuple[Any, list[Any], dict[str, Any]]:
     target = getattr(loaded, piece["attribute"]) if piece["attribute"] else loaded
     positional, keywords = bind_inputs(piece, inputs)
     if piece["has_training"] and (training or not plain):
         keywords["training"] = training
     if piece["has_endpoints"] and not plain:
         keywords["return_endpoints"] = True
-    return name_outputs(piece, target(*positional, **keywords))
+    return target, positional, keywords
+
+
+def _open(value: Any, piece: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    """A dense tensor's spec as the record has it; all else stays what it is."""
+    if isinstance(value, dict):
+        return {key: _open(part, piece, [key]) for key, part in value.items()}
+    if isinstance(value, tf.Tensor) and len(keys) == 1:
+        return tf.TensorSpec(piece["inputs"][keys[0]]["shape"], value.dtype)
+    return value
 
 
 def bind_inputs(piece: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:

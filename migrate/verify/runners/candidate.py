@@ -32,6 +32,7 @@ from migrate.verify.runners.calling import (
     has_signature,
     to_tensor,
     to_value,
+    trace_open,
 )
 from migrate.verify.runners.gradients import tape_gradients
 from migrate.verify.runners.migrated_state import LoadedModel, release_memory
@@ -251,6 +252,7 @@ def _make_compute(
     def compute(inputs: Mapping[str, Any]) -> dict[str, Any]:
         if route == SIGNATURE:
             return call_signature(loaded.object, piece, inputs)
+        trace_open(loaded.object, piece, inputs, training=training, plain=route == PLAIN)
         return call_piece(loaded.object, piece, inputs, training=training, plain=route == PLAIN)
 
     return compute
