@@ -3,6 +3,7 @@
 Keras writes `function` as [base64 or latin-1 text of marshal.dumps(code), defaults, closure] with `function_type`
 "lambda", or as a name with "function" (keras/utils/generic_utils.py func_dump; keras/layers/core.py). Bytecode belongs
 to the Python that made it; marshal says nothing of the version, the layout of the code object does (Python/marshal.c).
+What an older one made is run by `old_bytecode`, as far as that goes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from migrate import errors
-from migrate.readers.keras import configs
+from migrate.readers.keras import configs, old_bytecode
 
 # Keys of a Lambda's config that may hold code; "<key>_type" says whether they do.
 FUNCTIONS = ("function", "output_shape", "mask")
@@ -34,7 +35,7 @@ def check_lambdas(config: Any, path: str, *, allowed: bool, known: Collection[st
       known: layers whose function the user gives (see `give_functions`).
 
     Raises:
-      BlockedError: there are such layers; all are named at once.
+      BlockedError: there are such layers, or, where it is allowed, such that cannot be run; all are named at once.
     """
     stored = {
         configs.name_of(entry): _find_codes(entry)
@@ -46,23 +47,29 @@ def check_lambdas(config: Any, path: str, *, allowed: bool, known: Collection[st
     names = ", ".join(stored)
     give = f"give the function yourself: --custom_objects=module:{next(iter(stored))} (a function of the layer's name)"
     if not allowed:
+        runs = not any(_judge(code) for codes in stored.values() for code in codes)
         raise errors.BlockedError(
             f"the file holds Python code, which loading would run: Lambda {names}",
             where=path,
-            hint=f"trust it with --allow_lambda, or {give}",
+            hint=f"trust it with --allow_lambda, or {give}" if runs else f"{give}: this Python cannot run the file's",
         )
     mine = f"Python {sys.version_info[0]}.{sys.version_info[1]}"
-    origins_by_name = {name: [describe_bytecode(code) for code in codes] for name, codes in stored.items()}
-    foreign = {
-        name: next(origin for origin in origins if origin != describe_own_python())
-        for name, origins in origins_by_name.items()
-        if set(origins) != {describe_own_python()}
-    }
+    foreign = {name: reason for name, codes in stored.items() if (reason := next(filter(None, map(_judge, codes)), ""))}
     if foreign:
-        origins = ", ".join(f"{name} ({origin})" for name, origin in foreign.items())
+        origins = ", ".join(f"{name} ({reason})" for name, reason in foreign.items())
         raise errors.BlockedError(
             f"bytecode of another Python than this one ({mine}) cannot be run: Lambda {origins}", where=path, hint=give
         )
+
+
+def _judge(code: bytes) -> str:
+    """Why a marshalled function cannot be run here; "" where it can, by this Python or by `old_bytecode`."""
+    origin = describe_bytecode(code)
+    if origin == describe_own_python():
+        return ""
+    old = old_bytecode.parse(code)
+    unknown = old_bytecode.find_unknown(old) if old else []
+    return f"{origin}: {', '.join(unknown)}" if unknown else "" if old else origin
 
 
 def is_stored_lambda(entry: Mapping[str, Any]) -> bool:

@@ -13,6 +13,7 @@ import tf_keras
 
 import migrate
 from migrate.options import MigrateOptions, ReadOptions
+from tests.catalogue.truth import TESTDATA
 
 VALUE = np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)
 
@@ -113,6 +114,26 @@ def test_bytecode_of_another_python_is_named(scaled, count, origin):
     outcome = migrate_file(path, allow_lambda=True)
     assert outcome.status.value == "blocked"
     assert f"Lambda scale ({origin})" in outcome.error and "--custom_objects=module:scale" in outcome.error
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.7"])
+def test_bytecode_of_an_old_python_is_run_where_it_is_allowed(scaled, version):
+    """`x / 2` as CPython compiled it; the file's own code takes twice of the layer before."""
+    model, path = scaled
+    recorded = json.loads((TESTDATA / "old_bytecode" / f"{version}.json").read_text(encoding="utf-8"))
+    change_code(path, lambda code: base64.b64decode(recorded["functions"]["divided"]["code"]))
+    assert "--allow_lambda" in migrate_file(path).error
+    assert_computes(migrate_file(path, allow_lambda=True), model(VALUE) / 4)
+
+
+def test_bytecode_that_nothing_runs_is_not_to_be_allowed(scaled):
+    """Before the user is asked for consent that would lead nowhere; what stands in the way is named."""
+    _, path = scaled
+    recorded = json.loads((TESTDATA / "old_bytecode" / "3.9.json").read_text(encoding="utf-8"))
+    change_code(path, lambda code: base64.b64decode(recorded["functions"]["branch"]["code"]))
+    refused = migrate_file(path).error
+    assert "--allow_lambda" not in refused and "--custom_objects=module:scale" in refused
+    assert "branches of Python 3.8 to 3.10" in migrate_file(path, allow_lambda=True).error
 
 
 def test_objects_of_the_users_own(scaled, tmp_path, monkeypatch):
