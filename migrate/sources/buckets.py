@@ -9,14 +9,26 @@ from typing import Any
 from migrate import errors, isolation
 from migrate.options import Limits
 
+# What TensorFlow's gs:// and libcurl go by, which no other job gets: this one runs nothing of a model.
+_ENVIRONMENT = (
+    "CLOUDSDK_CONFIG", "CURL_CA_BUNDLE", "GCE_METADATA_HOST", "GOOGLE_APPLICATION_CREDENTIALS",
+    "GOOGLE_AUTH_TOKEN_FOR_TESTING", "NO_GCE_CHECK", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy",
+)  # fmt: skip
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
 MAX_BYTES = 64 * 2**30
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CopyRequest:
+    """Attributes:
+    url: of the object or folder.
+    target: path of its copy.
+    environment: variables by which the store is reached.
+    """
+
     url: str
     target: str
+    environment: dict[str, str]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +54,8 @@ def copy_from_bucket(url: str, target: str, *, timeout: float | None = None) -> 
         system, path = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
         if scheme in ("gs", "gcs"):
-            request = CopyRequest(url=url.replace("gcs://", "gs://"), target=target)
+            told = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+            request = CopyRequest(url=url.replace("gcs://", "gs://"), target=target, environment=told)
             isolation.run_job(COPY, request, where=url, limits=Limits(timeout=timeout), network=True)
             return
         raise errors.CorruptModelError(
@@ -83,6 +96,7 @@ def _copy(system: Any, path: str, target: str, url: str) -> None:
 
 def copy_with_tensorflow(request: CopyRequest) -> Copied:
     """Job: copies an object or a folder."""
+    os.environ.update(request.environment)
     import tensorflow as tf
 
     files = tf.io.gfile

@@ -1,5 +1,6 @@
 """A model in a bucket as the one source of a command: a real S3 server on loopback."""
 
+import importlib.util
 import pathlib
 import subprocess
 import sys
@@ -8,8 +9,8 @@ import pytest
 
 import migrate
 from migrate import errors
-from migrate.sources import acquire_source, buckets
-from tests.sources.stores import serving_s3, upload
+from migrate.sources import acquire_source
+from tests.sources.stores import serving_gcs, serving_s3, upload
 
 TESTDATA = pathlib.Path(__file__).resolve().parents[2] / "testdata"
 MODULE = TESTDATA / "zoo" / "hub_dense_l2" / "model"
@@ -49,6 +50,25 @@ def test_nothing_there(bucket, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.skipif(importlib.util.find_spec("gcsfs") is not None, reason="gcsfs then reads gs://, not TensorFlow")
+def test_googles_store_by_way_of_tensorflow(tmp_path):
+    """With the proxy, certificates and credentials of the caller's environment, in a job that gets them alone."""
+    objects = {
+        f"models/deep/module/{path.relative_to(MODULE)}": path.read_bytes()
+        for path in MODULE.rglob("*")
+        if path.is_file()
+    }
+    with serving_gcs({**objects, "models/m.h5": FILE.read_bytes()}, tmp_path):
+        found = acquire_source("gs://models/deep/module", str(tmp_path / "a"))
+        assert (found.format.value, found.origin) == ("tf1_hub_module", "gs://models/deep/module")
+        copied = {path.relative_to(found.path): path for path in pathlib.Path(found.path).rglob("*") if path.is_file()}
+        assert {f"models/deep/module/{name}": path.read_bytes() for name, path in copied.items()} == objects
+        assert acquire_source("gs://models/m.h5", str(tmp_path / "b")).format.value == "keras_h5"
+        for name in ("nothing", "deep/mod"):
+            with pytest.raises(errors.SourceNotFoundError, match=f"gs://models/{name}: there is no such object"):
+                acquire_source(f"gs://models/{name}", str(tmp_path / "c"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["deep/module", "m.h5"])
 def test_commands(bucket, tmp_path, name):
@@ -59,13 +79,3 @@ def test_commands(bucket, tmp_path, name):
     assert migrated.returncode == 0 and ", PASS:" in migrated.stdout, migrated.stdout + migrated.stderr
     compared = run("compare", f"--baseline={source}", f"--candidate={dest}")
     assert compared.returncode == 0, compared.stdout + compared.stderr
-
-
-def test_google_through_tensorflow(tmp_path):
-    """What copies from gs:// where gcsfs is missing, over a file system that TensorFlow has here too."""
-    buckets.copy_with_tensorflow(buckets.CopyRequest(url=f"file://{MODULE}", target=str(tmp_path / "module")))
-    names = sorted(path.relative_to(MODULE) for path in MODULE.rglob("*") if path.is_file())
-    copied = sorted(p.relative_to(tmp_path / "module") for p in (tmp_path / "module").rglob("*") if p.is_file())
-    assert copied == names
-    with pytest.raises(errors.SourceNotFoundError):
-        buckets.copy_with_tensorflow(buckets.CopyRequest(url=f"file://{tmp_path}/no", target=str(tmp_path / "x")))
