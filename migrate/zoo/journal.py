@@ -8,12 +8,15 @@ import hashlib
 import json
 import os
 import threading
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, overload
 
 from migrate.outcome import Outcome, Status
 
 RESULTS = "results.jsonl"
+# Of a line: a bit that a disk turned may leave it JSON, and a report that trips over it ends a weekend's run.
+_CHECK = "check"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +40,21 @@ class Record:
 
     def to_line(self) -> str:
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "outcome"}
-        return json.dumps(self.outcome.to_record() | own)
+        value = self.outcome.to_record() | own
+        return json.dumps(value | {_CHECK: _checksum(value)})
 
     @classmethod
     def from_line(cls, line: str | bytes) -> Record:
-        """Raises ValueError, KeyError or TypeError where the line is none of ours."""
-        value = json.loads(line)
+        """Raises ValueError, KeyError or TypeError where the line is none of ours, or not what was written."""
+        try:
+            value = json.loads(line)
+        except RecursionError as error:
+            raise ValueError("nested without end") from error
+        if not isinstance(value, dict):
+            raise TypeError("no object")
+        # Lines of earlier versions, and of a person's hand, have none.
+        if _CHECK in value and value.pop(_CHECK) != _checksum(value):
+            raise ValueError("a value is not what was written")
         names = {field.name for field in dataclasses.fields(cls)} - {"outcome"}
         own = {name: value[name] for name in names if name in value}
         own.setdefault("relative", "")  # lines of earlier versions
@@ -223,13 +235,20 @@ class Receipts:
 
 
 def _read_receipt(path: str) -> Record | None:
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError), open(path, encoding="utf-8") as file:
+    with (
+        contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError),
+        open(path, encoding="utf-8") as file,
+    ):
         receipt = json.load(file)
         record = Record.from_line(receipt["line"])
         place = record.outcome.dest or record.outcome.quarantine
         if place and os.stat(place).st_ino == receipt["inode"]:
             return record
     return None
+
+
+def _checksum(value: Any) -> str:
+    return f"{zlib.crc32(json.dumps(value).encode()):08x}"
 
 
 def digest_choices(value: Any) -> str:

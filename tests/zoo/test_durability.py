@@ -1,5 +1,6 @@
 """What stands after a run stands for good, whatever ended it; a second run does what is left and nothing else."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -126,8 +127,12 @@ def test_retry(small, tmp_path):
     first = zoo.migrate_zoo(small, dest, ZooOptions(jobs=2, migrate=UNVERIFIED))
     assert first.summary == {"blocked": 1, "migrated": 3}
     results = dest / "_migration" / "results.jsonl"
-    text = results.read_text(encoding="utf-8").replace('"status": "blocked"', '"status": "crashed"')
-    results.write_text(text, encoding="utf-8")
+    records = [journals.Record.from_line(line) for line in results.read_text(encoding="utf-8").splitlines()]
+    for number, record in enumerate(records):
+        if record.outcome.status is Status.BLOCKED:
+            crashed = dataclasses.replace(record.outcome, status=Status.CRASHED)
+            records[number] = dataclasses.replace(record, outcome=crashed)
+    results.write_text("".join(record.to_line() + "\n" for record in records), encoding="utf-8")
     kept = zoo.migrate_zoo(small, dest, ZooOptions(resume=True, retry=("failed",), migrate=UNVERIFIED))
     assert kept.summary == {"crashed": 1, "migrated": 3}
     assert zoo.migrate_zoo(small, dest, RESUME).summary == {"blocked": 1, "migrated": 3}
@@ -155,6 +160,42 @@ def test_journal_repairs_itself(tmp_path):
     three.compact()
     assert len(path.read_text(encoding="utf-8").splitlines()) == 3
     assert three.read("a").outcome.status is Status.BLOCKED
+
+
+_GARBLED = {
+    "a number": lambda line: line.replace('"seconds": 0.0', '"seconds": 8.0'),
+    "a type": lambda line: line.replace('"seconds": 0.0', '"seconds": {}'),
+    "a letter": lambda line: line.replace("/zoo/b", "/zoo/c"),
+    "zeros": lambda line: "\0" * len(line),
+    "half": lambda line: line[: len(line) // 2],
+    "two in one": lambda line: line * 2,
+    "a list": lambda line: "[1]",
+    "without end": lambda line: "[" * 100_000,
+    "its check": lambda line: line.replace('"check": "', '"check": "0'),
+}
+
+
+@pytest.mark.parametrize("name", _GARBLED)
+def test_garbled_lines_count_for_nothing(tmp_path, name):
+    """What a disk made of a line is not believed: its model is migrated again, the others are not."""
+    path = tmp_path / "results.jsonl"
+    line = _record("b").to_line()
+    assert _GARBLED[name](line) != line and journals.Record.from_line(line) == _record("b")
+    lines = [_record("a").to_line(), _GARBLED[name](line), _record("c").to_line()]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    journal = journals.Journal(str(path))
+    journal.load()
+    assert sorted(journal.known) == ["a", "c"]
+    journal.append(_record("b"))
+    journal.compact()
+    assert [outcome.source for outcome in journals.Outcomes(journal, ["a", "b", "c"])] == ["/zoo/a", "/zoo/b", "/zoo/c"]
+
+
+def test_lines_without_a_check_are_read(tmp_path):
+    """Of earlier versions, and of a person who had a reason."""
+    value = json.loads(_record("a").to_line())
+    del value["check"]
+    assert journals.Record.from_line(json.dumps(value)) == _record("a")
 
 
 def _record(name, status=Status.MIGRATED):
