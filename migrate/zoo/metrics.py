@@ -5,10 +5,12 @@ https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
 
+from migrate import errors
 from migrate.outcome import Outcome, Status
 from migrate.zoo.engines import Running
 
@@ -26,11 +28,19 @@ class MetricsFile:
         self._largest = 0
         self._started = time.time()
         self._written = 0.0
+        self._is_started = False
         self._running: Sequence[Running] = ()
 
     def start(self, total: int) -> None:
+        """Raises DestinationError where the file cannot be written."""
         self._total = total
-        self.write()
+        self._is_started = True
+        try:
+            self.write()
+        except OSError as error:
+            raise errors.DestinationError(
+                f"the counters cannot be written: {error.strerror}", where=self._path, hint="check --metrics_file"
+            ) from error
 
     def advance(self, outcome: Outcome, total: int) -> None:
         self._counts[outcome.status.value] += 1
@@ -40,11 +50,17 @@ class MetricsFile:
     def tick(self, running: Sequence[Running]) -> None:
         self._running = running
         if time.monotonic() - self._written >= _INTERVAL_SECONDS:
-            self.write()
+            self._write_if_possible()
 
     def close(self) -> None:
         self._running = ()
-        self.write()
+        if self._is_started:  # the file may be that of the run that refused this one
+            self._write_if_possible()
+
+    def _write_if_possible(self) -> None:
+        """A run does not end because nobody can watch it: what is wrong with the disk, it finds itself."""
+        with contextlib.suppress(OSError):
+            self.write()
 
     def write(self) -> None:
         self._written = time.monotonic()

@@ -241,12 +241,19 @@ def _check_bucket(folders: Folders, options: ZooOptions) -> None:
 def _open_journal(folders: Folders, options: ZooOptions) -> Journal:
     path = os.path.join(folders.report_dir, RESULTS)
     journal = Journal(path)
-    if not options.resume:
-        shutil.rmtree(folders.receipts, ignore_errors=True)
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(path)
-        return journal
-    journal.load()
+    try:
+        if not options.resume:
+            shutil.rmtree(folders.receipts, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(path)
+            return journal
+        journal.load()
+    except OSError as error:  # a folder, a pipe or a link to nowhere in its place, a file of somebody else's
+        raise errors.DestinationError(
+            f"the journal of earlier runs cannot be used: {error.strerror or error}",
+            where=path,
+            hint="move it away; without it --resume does all models again",
+        ) from error
     receipts = Receipts(folders.receipts)
     for record in receipts.collect():
         known = journal.known.get(record.relative)

@@ -191,6 +191,16 @@ def test_garbled_lines_count_for_nothing(tmp_path, name):
     assert [outcome.source for outcome in journals.Outcomes(journal, ["a", "b", "c"])] == ["/zoo/a", "/zoo/b", "/zoo/c"]
 
 
+@pytest.mark.parametrize("kind", ["folder", "pipe", "dangling link"])
+def test_something_else_in_the_place_of_the_journal(small, tmp_path, kind):
+    results = tmp_path / "out" / "_migration" / "results.jsonl"
+    results.parent.mkdir(parents=True)
+    {"folder": results.mkdir, "pipe": lambda: os.mkfifo(results)}.get(kind, lambda: results.symlink_to("/nowhere/x"))()
+    with pytest.raises(errors.DestinationError, match="the journal of earlier runs cannot be used"):
+        zoo.migrate_zoo(small, tmp_path / "out", RESUME)
+    assert not (tmp_path / "out" / ".migrate-zoo").exists()
+
+
 def test_lines_without_a_check_are_read(tmp_path):
     """Of earlier versions, and of a person who had a reason."""
     value = json.loads(_record("a").to_line())

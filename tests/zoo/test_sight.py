@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 
 import pytest
 
+from migrate import errors
 from migrate.options import MigrateOptions
 from migrate.outcome import Outcome, Status
 from migrate.zoo.engines import Running
@@ -119,6 +121,24 @@ def test_metrics_are_prometheus_text(tmp_path):
     assert values["migrate_models_done_total", "migrated"] == 2 and values["migrate_models_done_total", "crashed"] == 1
     assert values["migrate_model_seconds_total", None] == 4.5 and values["migrate_peak_rss_bytes", None] == 7
     assert {label for name, label in values if name == "migrate_models_done_total"} == {s.value for s in Status}
+
+
+def test_metrics_do_not_end_a_run(tmp_path):
+    """Where they cannot be written is told at the start; what fails later, or was never begun, changes nothing."""
+    with pytest.raises(errors.DestinationError, match="--metrics_file"):
+        MetricsFile(str(tmp_path / "nowhere" / "zoo.prom")).start(1)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    metrics = MetricsFile(str(folder / "zoo.prom"))
+    refused = MetricsFile(str(folder / "zoo.prom"))
+    metrics.start(3)
+    before = (folder / "zoo.prom").read_text(encoding="ascii")
+    refused.close()
+    assert (folder / "zoo.prom").read_text(encoding="ascii") == before
+    shutil.rmtree(folder)
+    metrics.tick([])
+    metrics.close()
+    assert not folder.exists()
 
 
 def _plan(name, memory):
