@@ -132,6 +132,7 @@ class Facts:
       candidates: values that the graph compares with.
       boundaries: bucket boundaries.
       thresholds: (values at which the graph acts otherwise, whether the value itself is compared exactly).
+      rivals: (its own values, values of another source) that are compared with each other, number by number.
       decoders: how strings are decoded; each names child sources.
       marks: image, positive, nonzero, divisor, keep_prob, drop_rate, sorted, switch.
       maximum: Dim that the largest element must equal.
@@ -143,6 +144,7 @@ class Facts:
     candidates: list[Any] = dataclasses.field(default_factory=list)
     boundaries: list[float] = dataclasses.field(default_factory=list)
     thresholds: list[tuple[float, bool]] = dataclasses.field(default_factory=list)
+    rivals: list[tuple[Origin, Origin]] = dataclasses.field(default_factory=list)
     decoders: list[Decoder] = dataclasses.field(default_factory=list)
     marks: set[str] = dataclasses.field(default_factory=set)
     maximum: Dim = None

@@ -76,7 +76,13 @@ class Generator:
             flat = np.empty(count, dtype=object)
             flat[:] = self._make_strings(source, count, place)
             return flat.reshape(shape)
-        return self._make_numbers(source, rng, shape, dtype, place)
+        values = self._make_numbers(source, rng, shape, dtype, place)
+        for own, rival in source.facts.rivals if self.edges and dtype.kind == "f" else ():
+            others = self.make(rival.source, lead, place)
+            if others.shape == shape and "sorted" not in source.facts.marks:
+                self.used_special = True
+                values = reaching.meet_rival(values, own, others, rival).astype(dtype)
+        return values
 
     # --- strings -------------------------------------------------------------------------------------
 

@@ -114,7 +114,8 @@ class _Plan:
                 # Of a sparse or ragged input the source is one of its values.
                 given = self.signature.inputs.get(name)
                 if source.shape or given is None or given.encoding is not Encoding.DENSE:
-                    counts.append(len(reaching.list_points(facts, *bounds, kind)))
+                    points = len(reaching.list_points(facts, *bounds, kind))
+                    counts.append(points or (_MANY_ROWS if facts.rivals and kind == "f" else 0))
                 elif not self._is_settled(name):
                     scalars[name] = reaching.list_scalars(facts, *bounds, kind)
         rows = batch if self._is_wide() else min(max(*counts, batch), reaching.MOST_ROWS)

@@ -1,9 +1,11 @@
-"""Numbers at which a graph acts otherwise: both sides of its thresholds, each row of a small table, small scalars."""
+"""Numbers at which a graph acts otherwise: both sides of its thresholds, other inputs' values, each row of a small
+table, small scalars."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,32 @@ def note_thresholds(facts: Facts, origin: Origin, numbers: Iterable[Any]) -> Non
         known = {threshold for threshold, _ in facts.thresholds}
         if place is not None and place not in known and len(known) < _MOST_THRESHOLDS:
             facts.thresholds.append((place, exact))
+
+
+def note_rivals(facts: Mapping[str, Facts], first: Iterable[Origin], second: Iterable[Origin]) -> None:
+    """Two sources whose numbers are compared with each other: the later one by name is led close to the other."""
+    for one, other in itertools.product(first, second):
+        own, rival = sorted((one, other), key=lambda origin: origin.source, reverse=True)
+        known = facts[own.source].rivals
+        if own.source != rival.source and _can_undo(own) and _can_undo(rival) and (own, rival) not in known:
+            known.append((own, rival))
+
+
+def _can_undo(origin: Origin) -> bool:
+    return all(step[0] in ("filtered", "clipped", "add") or (step[0] == "mul" and step[1]) for step in origin.steps)
+
+
+def meet_rival(values: np.ndarray, own: Origin, others: np.ndarray, rival: Origin) -> np.ndarray:
+    """Every second one of `values` so close to what it is compared with, on either side in turn, that a loss of
+    precision changes the answer. `others` are the rival's values, of the same shape."""
+    met = np.asarray(others, np.float64)
+    for step in rival.steps:
+        met = met + step[1] if step[0] == "add" else met * step[1] if step[0] == "mul" else met
+    number = np.arange(values.size).reshape(values.shape)
+    met = met + np.where(number % 4 == 1, -_NEAR, _NEAR) * np.abs(met)
+    for step in reversed(own.steps):
+        met = met - step[1] if step[0] == "add" else met / step[1] if step[0] == "mul" else met
+    return np.where(number % 2 == 1, met, values)
 
 
 def _undo(number: float, origin: Origin) -> float | None:

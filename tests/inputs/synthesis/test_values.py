@@ -40,6 +40,18 @@ def test_the_smallest_batch_has_no_negative_floats():
     assert (run.cases["batch_3"].inputs["x"] < 0).any()
 
 
+def test_inputs_that_are_compared_with_each_other_come_close():
+    def build():
+        tip, fare = (v1.placeholder(tf.float32, [None, 2]) for _ in range(2))
+        return {"tip": tip, "fare": fare}, {"generous": tip - 1 > fare * 0.2}
+
+    run = run_graph(build, batch_sizes=(1, 8))
+    inputs = run.cases["edges"].inputs
+    distance = (inputs["tip"] - 1) / (inputs["fare"] * 0.2) - 1
+    close = distance[np.abs(distance) < 2e-3]
+    assert (close > 0).any() and (close < 0).any() and close.size < distance.size
+
+
 def test_tokens_of_a_vocabulary_file(tmp_path):
     path = tmp_path / "vocabulary.txt"
     path.write_text("apple\npear\nplum\n")

@@ -11,7 +11,7 @@ import numpy as np
 from migrate.inputs.synthesis import dims
 from migrate.inputs.synthesis.abstract import UNKNOWN, Abstract, Claim
 from migrate.inputs.synthesis.graph_view import get_dtype
-from migrate.inputs.synthesis.reaching import note_thresholds
+from migrate.inputs.synthesis.reaching import note_rivals, note_thresholds
 from migrate.inputs.synthesis.walk import Rule, Walk
 
 _PASS = [
@@ -402,6 +402,9 @@ def _compare(walk: Walk, op: str, a: Abstract, b: Abstract, shape: Any) -> Abstr
                 claims += [Claim(name, origin, y.scalar()) for origin in x.origins]
             if "random" in y.tags and name in ("le", "lt", "ge", "gt"):
                 walk.mark(x, "drop_rate")
+    if op in _COMPARE and a.origins and b.origins:
+        facts = {origin.source: walk.sources[origin.source].facts for origin in a.origins + b.origins}
+        note_rivals(facts, a.origins, b.origins)
     left, right = a.dims(), b.dims()
     if op == "Equal" and left is not None and right is not None and not (a.origins and b.origins):
         pairs = zip(left, right, strict=True) if len(left) == len(right) else ()
