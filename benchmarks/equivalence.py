@@ -16,10 +16,14 @@ import tensorflow as tf
 from benchmarks.folding import fold_constants
 from benchmarks.mutants import Mutant
 from migrate import tensorflow_private
+from migrate.graph import dimensions
+from migrate.graph.shapes import parse_shape
 from tests.faults import planting
 
 # What they give depends on their input's shape and dtype alone.
 _SHAPES = ("Shape", "ShapeN", "Rank", "Size", "ZerosLike", "OnesLike")
+# Of one number each gives that number.
+_REDUCTIONS = ("Sum", "Mean", "Max", "Min", "Prod")
 _CHECKS = ("Assert", "CheckNumerics", "Print", "PrintV2")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")
@@ -63,12 +67,27 @@ def find_same_value(folder: str, mutant: Mutant) -> str:
         return _ENDS["zero"]
     if node.op.startswith("SparseSegment") and mutant.kind == "op" and _has_rows_of_one(nodes, node):
         return "same value: each sum is of one row"
+    if mutant.kind == "op" and node.op in _REDUCTIONS and _reduces_one(library, body, node):
+        return "same value: along an axis of length 1"
     slices = [n for n in nodes.values() if n.op == "StridedSlice" and _takes(n, node.name)]
     if mutant.kind == "constant" and slices and all(_ignores(n, node.name, nodes) for n in slices):
         return "same value: a slice that its masks decide"
     if mutant.kind == "op" and node.op in ("Add", "AddV2", "Sub") and _is_all(operands[1], 0):
         return "same value: a zero is added or taken away"
     return ""
+
+
+def _reduces_one(library: Any, body: Any, node: Any) -> bool:
+    """Whether every axis that a reduction goes along has one element, whatever the function is called with."""
+    given = {}
+    for position, argument in enumerate(body.signature.input_arg):
+        shapes = body.arg_attr[position].attr["_output_shapes"].list.shape if position in body.arg_attr else ()
+        given[argument.name] = dimensions.Fact(parse_shape(shapes[0]) if shapes else None)
+    scope = dimensions.Scope(body.node_def, {f.signature.name: f for f in library.function}, given)
+    values, axes = (scope.find(ref) for ref in scope.inputs(node)[:2])
+    if values.dims is None or not axes.content:
+        return False
+    return all(isinstance(axis, int) and values.dims[axis] == 1 for axis in axes.content)
 
 
 def _list_operands(body: Any, node: Any) -> list[Any]:
@@ -268,13 +287,23 @@ class _Flow:
 
     def _find_end(self, function: str, node: Any, place: int) -> str:
         """Why an operand does not count, given the constants among the others; "" where it may."""
-        if function not in self.constants:
-            self.constants[function] = fold_constants(self.library[function])
-        values = [self.constants[function].get(text.partition(":")[0]) for text in node.input]
+        values = [self._fold(function).get(text.partition(":")[0]) for text in node.input]
         if node.op == "Mul":
             return "zero" if _is_all(values[1 - place], 0) else ""
         unchosen = 2 if _is_all(values[0], True) else 1 if _is_all(values[0], False) else 0
         return "untaken" if place == unchosen and place else ""
+
+    def _may_take(self, caller: str, node: Any, function: str) -> bool:
+        """Whether an If may call the function: its condition is not a constant that chooses the other one."""
+        condition = self._fold(caller).get(node.input[0].partition(":")[0])
+        if condition is None:
+            return True
+        return bool(node.attr["then_branch" if condition.all() else "else_branch"].func.name == function)
+
+    def _fold(self, function: str) -> dict[str, Any]:
+        if function not in self.constants:
+            self.constants[function] = fold_constants(self.library[function])
+        return self.constants[function]
 
     def _argument(self, function: str, place: int) -> str:
         return str(self.library[function].signature.input_arg[place].name)
@@ -284,6 +313,9 @@ class _Flow:
             return [(_RETURNS, "", 0)]
         users: list[tuple[str, str, int]] = []
         for caller, node in self.callers[function]:
+            if node.op in ("If", "StatelessIf") and not self._may_take(caller, node, function):
+                users.append(("untaken", "", 0))
+                continue
             if node.op in _LOOPS and node.attr["cond"].func.name == function:
                 users.append((caller, node.name, -1))
                 continue

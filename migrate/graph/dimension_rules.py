@@ -6,6 +6,7 @@ A rule may say less than is true (None), never more.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -346,6 +347,36 @@ def _reduce(scope: Caller, node: Any, given: Sequence[Fact]) -> list[Fact]:
     return [Fact(tuple(dim for axis, dim in enumerate(dims) if axis not in gone))]
 
 
+def _product(scope: Caller, node: Any, given: Sequence[Fact]) -> list[Fact]:
+    found, numbers = _reduce(scope, node, given), _numbers(given[0].content)
+    if numbers is None or given[0].dims is None or len(given[0].dims) != 1 or not found or found[0].dims != ():
+        return found
+    return [Fact((), (math.prod(numbers),))]
+
+
+def _where(scope: Caller, node: Any, given: Sequence[Fact]) -> list[Fact]:
+    return [Fact((None, None if given[0].dims is None else len(given[0].dims)))]
+
+
+def _sparse_reshape(scope: Caller, node: Any, given: Sequence[Fact]) -> list[Fact]:
+    content = given[2].content
+    rank = None if content is None else len(content)
+    shape = None if content is None else tuple(None if dim == -1 else dim for dim in content)
+    return [Fact((None, rank)), Fact((rank,), shape)]
+
+
+def _sparse_to_dense(scope: Caller, node: Any, given: Sequence[Fact]) -> list[Fact]:
+    return [Fact(given[1].content)]
+
+
+def _one_hot(scope: Caller, node: Any, given: Sequence[Fact]) -> list[Fact]:
+    dims, depth = given[0].dims, given[1].content
+    if dims is None:
+        return []
+    axis = (read_attr(node, "axis").i if "axis" in node.attr else -1) % (len(dims) + 1)
+    return [Fact((*dims[:axis], None if depth is None else depth[0], *dims[axis:]))]
+
+
 def _gather(scope: Caller, node: Any, given: Sequence[Fact]) -> list[Fact]:
     rows = given[0].element if node.op == "ResourceGather" else given[0].dims
     indices = given[1].dims
@@ -409,7 +440,7 @@ RULES: dict[str, Rule] = {
         "Maximum Minimum Mod Mul MulNoNan NotEqual Pow RealDiv SelectV2 SquaredDifference Sub TruncateDiv TruncateMod "
         "Xdivy Xlogy",
     ),
-    **_spread(_reduce, "All Any Max Mean Min Prod Sum"),
+    **_spread(_reduce, "All Any Max Mean Min Sum"),
     **_spread(_filled, "Empty Fill RandomStandardNormal RandomUniform TruncatedNormal"),
     **_spread(_batch_matmul, "BatchMatMul BatchMatMulV2"),
     **_spread(_gather, "Gather GatherV2 ResourceGather"),
@@ -422,13 +453,17 @@ RULES: dict[str, Rule] = {
     "Const": _constant,
     "ExpandDims": _expand_dims,
     "MatMul": _matmul,
+    "OneHot": _one_hot,
     "Pack": _pack,
+    "Prod": _product,
     "Range": _range,
     "Rank": _rank,
     "ReadVariableOp": _read,
     "Reshape": _reshape,
     "Select": _select,
     "Shape": _shape,
+    "SparseReshape": _sparse_reshape,
+    "SparseToDense": _sparse_to_dense,
     "Squeeze": _squeeze,
     "StridedSlice": _strided_slice,
     "TensorListFromTensor": _unstack,
@@ -439,4 +474,5 @@ RULES: dict[str, Rule] = {
     "Transpose": _transpose,
     "Unpack": _unpack,
     "VarHandleOp": _handle,
+    "Where": _where,
 }

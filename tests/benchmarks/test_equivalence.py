@@ -29,9 +29,14 @@ def model(tmp_path_factory):
         branch = tf.cond(tf.reduce_sum(x) > 0, lambda: tf.tanh(x, name="branched"), lambda: x)
         kept = tf.add(tf.abs(x, name="kept"), tf.constant(0.0, name="nothing"), name="added")
         first = tf.cast(sized[0], tf.float32)
-        return kept + first + silenced + chosen + looped + branch
+        known = tf.constant(False, name="known")
+        other = tf.cond(known, lambda: tf.tanh(x, name="unbranched"), lambda: tf.sin(x, name="otherwise"))
+        return kept + first + silenced + chosen + looped + branch + other
 
-    folder = tmp_path_factory.mktemp("model") / "saved"
+    return save(call, tmp_path_factory.mktemp("model") / "saved")
+
+
+def save(call, folder):
     module = tf.Module()
     module.call = call
     tf.saved_model.save(module, str(folder), signatures=call)
@@ -57,6 +62,8 @@ def place_of(folder, name):
         ("taken", ""),
         ("turned", ""),
         ("branched", ""),
+        ("unbranched", "untaken"),
+        ("otherwise", ""),
         ("kept", ""),
         ("one", ""),
     ],
@@ -71,6 +78,21 @@ def test_what_gives_the_same_value(model):
     assert equivalence.find_reason(model, mutant) == "same value: a zero is added or taken away"
     other = mutants.Mutant(kind="wiring", what="inputs of AddV2", function=function, node=node)
     assert equivalence.find_reason(model, other) == ""
+
+
+def test_a_sum_of_one_number_is_its_mean(tmp_path):
+    @tf.function(input_signature=[tf.TensorSpec([None, 1], tf.float32, "x")], autograph=False)
+    def call(x):
+        places = tf.where(tf.not_equal(x, 0))
+        several = tf.reduce_sum(places, axis=1, name="several")
+        return tf.reduce_sum(places[:, :1], axis=1, name="alone") + several
+
+    folder = save(call, tmp_path / "saved")
+    reasons = [
+        equivalence.find_reason(folder, mutants.Mutant(kind="op", what="Sum -> Mean", function=function, node=node))
+        for function, node in (place_of(folder, "alone"), place_of(folder, "several"))
+    ]
+    assert reasons == ["same value: along an axis of length 1", ""]
 
 
 @pytest.mark.parametrize("kind", ["op", "constant", "dtype"])

@@ -40,6 +40,13 @@ def _embedded(x, y):
     return tf.gather(table, tf.cast(tf.abs(x[:, 0]), tf.int32) % 5), tf.gather(x, [0, 1, 1]), tf.gather(x, [0], axis=1)
 
 
+def _sparse(x, y):
+    places = tf.where(tf.not_equal(x, 0))
+    flat = tf.sparse.reshape(tf.SparseTensor(places, tf.gather_nd(x, places), tf.shape(x, tf.int64)), [-1, 1])
+    dense = v1.sparse_to_dense(places, tf.shape(x, tf.int64), tf.gather_nd(x, places))
+    return places, flat.indices, flat.dense_shape, dense, v1.sparse_to_dense(places, [9, 3], tf.gather_nd(x, places))
+
+
 # What is computed of x [?, 3] and y [?, ?]; tensors that TF1 models make inside a loop.
 PROGRAMS = {
     "elementwise": lambda x, y: [x + 1, x * x, tf.tanh(x), tf.nn.bias_add(x, [1.0, 2.0, 3.0]), y * y[:1], x > 0],
@@ -87,6 +94,18 @@ PROGRAMS = {
     "branches": _branches,
     "list": _list,
     "embedded": _embedded,
+    "sparse": _sparse,
+    "one_hot": lambda x, y: [
+        tf.one_hot(tf.cast(y, tf.int32), 5),
+        tf.one_hot(tf.cast(x, tf.int32), 4, axis=1),
+        tf.one_hot(tf.cast(x[:, 0], tf.int32), tf.shape(y)[1], axis=0),
+    ],
+    "products": lambda x, y: [
+        tf.reduce_prod(tf.shape(x)[1:]),
+        tf.reduce_prod(tf.shape(y)),
+        tf.zeros([tf.reduce_prod(tf.shape(x)[1:]), 2]),
+        tf.reduce_prod(y, 1),
+    ],
 }
 # Sizes of what was left open: rows of x, rows and columns of y.
 SIZES = ((2, 2, 3), (3, 5, 3), (4, 1, 3), (2, 3, 1))
