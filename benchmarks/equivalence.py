@@ -24,6 +24,8 @@ from tests.faults import planting
 _SHAPES = ("Shape", "ShapeN", "Rank", "Size", "ZerosLike", "OnesLike")
 # Of one number each gives that number.
 _REDUCTIONS = ("Sum", "Mean", "Max", "Min", "Prod")
+_SUMS = ("Add", "AddV2", "Sub", "Mul", "Maximum", "Minimum")
+_LIKE = ("ZerosLike", "OnesLike")
 _CHECKS = ("Assert", "CheckNumerics", "Print", "PrintV2")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")
@@ -58,6 +60,8 @@ def find_same_value(folder: str, mutant: Mutant) -> str:
     constant = fold_constants(body).get(node.name)
     if mutant.kind == "dtype" and constant is not None and _is_exact(constant):
         return "same value: a constant that half as many bits hold"
+    if mutant.kind == "dtype" and node.op in _SUMS and all(_is_flag(nodes, text) for text in node.input):
+        return "same value: small whole numbers, which half as many bits hold"
     operands = [_read_constant(nodes, text) for text in node.input if not text.startswith("^")]
     if (
         mutant.kind == "dtype"
@@ -69,8 +73,7 @@ def find_same_value(folder: str, mutant: Mutant) -> str:
         return "same value: each sum is of one row"
     if mutant.kind == "op" and node.op in _REDUCTIONS and _reduces_one(library, body, node):
         return "same value: along an axis of length 1"
-    slices = [n for n in nodes.values() if n.op == "StridedSlice" and _takes(n, node.name)]
-    if mutant.kind == "constant" and slices and all(_ignores(n, node.name, nodes) for n in slices):
+    if mutant.kind == "constant" and _is_masked(nodes, node):
         return "same value: a slice that its masks decide"
     if mutant.kind == "op" and node.op in ("Add", "AddV2", "Sub") and _is_all(operands[1], 0):
         return "same value: a zero is added or taken away"
@@ -121,6 +124,23 @@ def _is_column(nodes: dict[str, Any], text: str) -> bool:
     return made is not None and made.op == "ExpandDims" and _is_all(_read_constant(nodes, made.input[1]), -1)
 
 
+def _is_flag(nodes: dict[str, Any], text: str) -> bool:
+    """Whether an operand holds nothing but 0 and 1."""
+    made = nodes.get(text.partition(":")[0])
+    if made is None or made.op != "Cast":
+        return made is not None and made.op in _LIKE
+    return bool(made.attr["SrcT"].type == tf.bool.as_datatype_enum)
+
+
+def _is_masked(nodes: dict[str, Any], node: Any) -> bool:
+    """Whether all that takes a constant are slices, by way of a Pack of it alone perhaps, whose masks leave it out."""
+    users = [n for n in nodes.values() if _takes(n, node.name)]
+    packs = [n for n in users if n.op == "Pack" and n.attr["N"].i == 1]
+    slices = [n for n in users if n.op == "StridedSlice"]
+    direct = bool(slices) and slices == users and all(_ignores(n, node.name, nodes) for n in slices)
+    return direct or (bool(packs) and packs == users and all(_is_masked(nodes, n) for n in packs))
+
+
 def _takes(user: Any, name: str) -> bool:
     return any(text.partition(":")[0] == name for text in user.input)
 
@@ -130,7 +150,9 @@ def _ignores(user: Any, name: str, nodes: dict[str, Any]) -> bool:
     place = next(i for i, text in enumerate(user.input) if text.partition(":")[0] == name)
     if place == 0:
         return False
-    bit = 1 << (int(tf.make_ndarray(nodes[name].attr["value"].tensor).size) - 1)
+    given = nodes[name]
+    count = given.attr["N"].i if given.op == "Pack" else tf.make_ndarray(given.attr["value"].tensor).size
+    bit = 1 << (int(count) - 1)
     masks = {1: ("begin_mask",), 2: ("end_mask", "shrink_axis_mask"), 3: ("shrink_axis_mask",)}[place]
     return any(user.attr[mask].i & bit for mask in (*masks, "new_axis_mask", "ellipsis_mask"))
 

@@ -95,6 +95,30 @@ def test_a_sum_of_one_number_is_its_mean(tmp_path):
     assert reasons == ["same value: along an axis of length 1", ""]
 
 
+def test_constants_that_masks_leave_out_and_flags_that_half_as_many_bits_hold(tmp_path):
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, "x")], autograph=False)
+    def call(x):
+        begin, end = tf.constant(0, name="begin"), tf.constant(1, name="end")
+        bounds = {"begin": tf.stack([begin]), "end": tf.stack([end]), "strides": [1]}
+        first = tf.raw_ops.StridedSlice(input=x, **bounds, begin_mask=1)
+        positive = tf.cast(x > 0, tf.float32)
+        flags = tf.add(tf.zeros_like(x), positive, name="flags")
+        return first + tf.add(x, positive, name="mixed") * flags
+
+    folder = save(call, tmp_path / "saved")
+    found = {}
+    for name, kind in (("begin", "constant"), ("end", "constant"), ("flags", "dtype"), ("mixed", "dtype")):
+        function, node = place_of(folder, name)
+        mutant = mutants.Mutant(kind=kind, what="", function=function, node=node)
+        found[name] = equivalence.find_reason(folder, mutant)
+    assert found == {
+        "begin": "same value: a slice that its masks decide",
+        "end": "",
+        "flags": "same value: small whole numbers, which half as many bits hold",
+        "mixed": "",
+    }
+
+
 @pytest.mark.parametrize("kind", ["op", "constant", "dtype"])
 def test_a_mutant_loads_and_is_another_model(model, tmp_path, kind):
     rng = random.Random(3)
