@@ -27,7 +27,7 @@ from migrate.verdict import EMPTY_BATCH
 from migrate.verify.judging.interface import explain_impossible, is_training, match_signatures
 from migrate.verify.planning import share_tensors
 from migrate.verify.runners.servable import TRAINING_TAGS
-from migrate.verify.runners.side import MIGRATED, SESSION
+from migrate.verify.runners.side import MIGRATED, SERVING, SESSION
 from migrate.verify.signature_defs import describe_migrated, describe_signature, describe_variants, read_variants
 from migrate.write import provenance
 
@@ -340,7 +340,7 @@ def _choose_gradient_calls(
     """
     if request.level not in ("gradients", "trajectory"):
         return ()
-    can_share = request.baseline.kind == SESSION and request.candidate.kind == MIGRATED
+    can_share = request.baseline.kind in (SESSION, SERVING) and request.candidate.kind in (MIGRATED, SERVING)
     drawn = set() if can_share else {label for label, _ in random}
     chosen: dict[str, list[str]] = {}
     for call in planned:

@@ -15,7 +15,7 @@ from migrate.verify.judging.job import JUDGE, SEARCH_RANDOM, Answers, JudgeReque
 from migrate.verify.judging.judgement import UPDATE, Criteria, calls_of, compare_results, find_random, find_shared
 from migrate.verify.judging.trials import FIRST, Drawn
 from migrate.verify.results import Results
-from migrate.verify.runners.side import MIGRATED, Side, run_side
+from migrate.verify.runners.side import MIGRATED, SERVING, Side, run_side
 
 _LARGE = 2**25
 
@@ -55,7 +55,7 @@ def compare_pair(
       JobError: a side crashed or hung.
     """
     if pair.random and isinstance(pair.candidate, Side) and isinstance(pair.baseline, Side):
-        pair = dataclasses.replace(pair, baseline=_ask(pair.baseline, share=pair.candidate.kind == MIGRATED))
+        pair = dataclasses.replace(pair, baseline=_ask(pair.baseline, share=pair.candidate.kind in (MIGRATED, SERVING)))
     try:
         baseline = run_side(pair.baseline, limits)
     except isolation.JobError as error:

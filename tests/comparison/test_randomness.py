@@ -23,6 +23,7 @@ SLOW = ("weight", "rows", "seeded")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("random")
     save(folder / "free")
+    save(folder / "otherwise_named", scope="other")
     save(folder / "seeded", seed=11)
     return folder
 
@@ -34,9 +35,33 @@ def compare(baseline, candidate, **options):
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in FAULTS])
 def test_what_draws_otherwise_is_told(folder, tmp_path, name):
     change, word = FAULTS[name]
-    found = compare(folder / "free", save(tmp_path / "candidate", **change))
+    # Of other names, so that nobody can tell which of its generators are which of the original's.
+    found = compare(folder / "free", save(tmp_path / "candidate", scope="other", **change))
     assert found.verdict.value == "FAIL"
     assert any(word in failure for failure in found.failures), found.failures
+
+
+def test_generators_of_one_name_draw_alike_in_two_savedmodels(folder, tmp_path):
+    same = compare(folder / "free", save(tmp_path / "same"), level="gradients")
+    assert same.verdict.value == "PASS", same.failures
+    assert any("compared exactly, with the same random numbers" in note for note in same.notes), same.notes
+    assert not any("in distribution" in note for note in same.notes)
+    assert same.levels["gradients"].value == "PASS"
+    other = compare(folder / "free", save(tmp_path / "other", weight=1.0001))
+    assert any("with the same random numbers on both sides" in failure for failure in other.failures), other.failures
+    assert not any("noisy" in failure for failure in other.failures)
+
+
+@pytest.mark.slow
+def test_training_calls_of_what_keras_saved_share_their_masks(tmp_path):
+    model = keras_models.build()
+    for name in ("first", "second"):
+        model.save(tmp_path / name, save_format="tf")
+    found = compare(tmp_path / "first", tmp_path / "second", level="gradients")
+    assert found.verdict.value == "PASS", found.failures
+    assert any("compared exactly, with the same random numbers" in note for note in found.notes), found.notes
+    trained = [diff for diff in found.diffs if diff.where.startswith("train/") and diff.level == "gradients"]
+    assert trained and all(diff.max_absolute is not None for diff in trained)
 
 
 @pytest.mark.slow
@@ -80,7 +105,7 @@ def test_a_file_of_keras_3_draws_by_a_variable(tmp_path):
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 20))])
 def test_a_random_model_is_never_told_from_itself(folder, seed):
-    found = compare(folder / "free", folder / "free", seed=seed)
+    found = compare(folder / "free", folder / "otherwise_named", seed=seed)
     assert found.verdict.value == "PASS", found.failures
     met = next(item for item in found.coverage if item.name == "random outputs")
     assert met.describe() == "random outputs 2 of 2", met.missed

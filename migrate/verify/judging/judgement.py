@@ -221,8 +221,8 @@ def _compare_seeds(baseline: Results, candidate: Results) -> list[str]:
     for name in sorted(known & others):
         fixed = name in baseline.fixed_seeds, name in candidate.fixed_seeds
         if fixed[0] != fixed[1]:
-            spelled = ["a fixed seed" if is_fixed else "no fixed seed" for is_fixed in fixed]
-            found.append(f"random op {name}: {spelled[0]} became {spelled[1]}")
+            spelled = "a fixed seed became a free one" if fixed[0] else "a free seed became a fixed one"
+            found.append(f"random op {name}: {spelled}")
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from migrate.graph import stand_ins
 from migrate.readers.keras.models import count_ops
 from migrate.verify.runners.calling import spell_variable, to_tensor
 
@@ -121,6 +122,13 @@ class LoadedSavedModel(Servable):
 
     def compute_losses(self) -> list[Any]:
         return [loss() for loss in getattr(self._loaded, "regularization_losses", ())]
+
+    def find_generators(self, signature: str, *, training: bool) -> dict[str, str]:
+        """Name -> op of what draws for a signature, or for the model in training mode."""
+        function = self._loaded.signatures[signature]
+        if training:
+            function = self._loaded.__call__.get_concrete_function(self._structure, training=True, **self._extra)
+        return {node.name: node.op for node in stand_ins.iterate_generators(function.graph.as_graph_def())}
 
     def _specs(self, signature: str) -> dict[str, Any]:
         return dict(self._loaded.signatures[signature].structured_input_signature[1])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+import dataclasses
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from migrate.graph import stand_ins
 from migrate.inputs import calls as call_files
 from migrate.model import SEED_STATE
 from migrate.verdict import PLAIN
 from migrate.verify import results as result_files
 from migrate.verify.draws import Answer, draw_in_turns
+from migrate.verify.runners import sharing
 from migrate.verify.runners.calling import to_value
 from migrate.verify.runners.gradients import tape_gradients
 from migrate.verify.runners.keras_file import LoadedKerasFile
@@ -72,8 +76,8 @@ def _run(wish: RunRequest, load: Callable[[str], Servable], found: result_files.
             found.refusals[_route(call), call.id] = f"the model does not load: {result_files.first_line(error)}"
         found.save()
         return
-    trains = any(_route(call) == _CALLABLE for call in planned)
-    initial = {name: v.read_value() for name, v in loaded.variables.items() if hasattr(v, "assign")} if trains else {}
+    initial = _read_initial(loaded, planned)
+    found.generators = _find_generators(loaded, planned, wish)
     found.keeps_seeds = any(SEED_STATE in name for name in loaded.variables)
     drawn: dict[tuple[str, str], Answer] = {}
     for call in planned:
@@ -90,7 +94,61 @@ def _run(wish: RunRequest, load: Callable[[str], Servable], found: result_files.
         found.variables = {name: to_value(variable.read_value()) for name, variable in loaded.variables.items()}
     if wish.update_call:
         _run_update(loaded, next(call for call in planned if call.id == wish.update_call), initial, found, wish)
+    if found.generators:
+        _run_shared([call for call in planned if call.id in found.generators], found, wish)
     found.save()
+
+
+def _read_initial(loaded: Servable, planned: Sequence[call_files.Call]) -> dict[str, Any]:
+    trains = any(_route(call) == _CALLABLE for call in planned)
+    return {name: v.read_value() for name, v in loaded.variables.items() if hasattr(v, "assign")} if trains else {}
+
+
+def _find_generators(
+    loaded: Servable, planned: Sequence[call_files.Call], wish: RunRequest
+) -> dict[str, dict[str, str]]:
+    """Call id -> name -> op of what draws for it, where the other side is to draw the same: for a baseline that shares,
+    and for a candidate of one that did. A Keras file's random ops are eager Python until it is traced, and cannot be
+    replaced in a file."""
+    if not isinstance(loaded, LoadedSavedModel):
+        return {}
+    found: dict[str, dict[str, str]] = {}
+    for call in planned:
+        if wish.share or call.id in wish.generators:
+            training = _route(call) == _CALLABLE
+            drawn = loaded.find_generators(wish.names.signature or call.signature, training=training)
+            found |= {call.id: drawn} if drawn else {}
+    return found
+
+
+def _run_shared(random: Sequence[call_files.Call], found: result_files.Results, wish: RunRequest) -> None:
+    """Random calls once more, in a copy that draws what the other side draws, where both hold the same generators."""
+    described = sharing.describe_model(wish.path)
+    found.fixed_seeds = [name for name, (_, is_fixed) in described.items() if is_fixed]
+    streams: dict[str, str] = {}
+    able = []
+    for call in random:
+        own = found.generators[call.id]
+        pairs = stand_ins.pair_generators(own if wish.share else wish.generators[call.id], own)
+        if pairs is not None:
+            streams |= pairs
+            able.append(call)
+    if not able:
+        return
+    loaded = LoadedSavedModel(sharing.copy_model(wish.path, os.path.join(wish.results, "shared"), streams))
+    initial = _read_initial(loaded, able)
+    again = result_files.Results()
+    for call in able:
+        _restore(loaded, initial)
+        _run_call(loaded, call, initial, again, dataclasses.replace(wish, share=False, generators={}))
+    for (route, call_id), outputs in again.outputs.items():
+        if (route, call_id) in found.outputs:
+            found.record_shared(route, call_id, outputs)
+    found.gradients |= again.gradients
+    if wish.update_call in {call.id for call in able}:
+        call = next(call for call in able if call.id == wish.update_call)
+        _run_update(loaded, call, initial, again, wish)
+        found.shared_updates = again.updates
 
 
 def _route(call: call_files.Call) -> str:
@@ -135,7 +193,8 @@ def _run_call(
         found.record_outputs(route if route == _SIGNATURE or loaded.gives_all else PLAIN, call.id, outputs)
         if route == _SIGNATURE and (names.signature or call.signature) == loaded.plain_signature:
             _run_plain(loaded, call, inputs, found, names)
-        if call.id in wish.gradient_calls:
+        # Of a call that draws, those of the copy that draws what the other side does.
+        if call.id in wish.gradient_calls and call.id not in found.generators:
             found.gradients[route, call.id] = tape_gradients(
                 compute, inputs, loaded.variables, lambda: _restore(loaded, initial)
             )
