@@ -34,6 +34,11 @@ class MetricsFile:
     def start(self, total: int) -> None:
         """Raises DestinationError where the file cannot be written."""
         self._total = total
+        if os.path.lexists(self._path) and not os.path.isfile(self._path):
+            # A file would take its place: /dev/null, for one, for everybody.
+            raise errors.DestinationError(
+                "no file, which the counters would be", where=self._path, hint="check --metrics_file"
+            )
         self._is_started = True
         try:
             self.write()

@@ -6,6 +6,7 @@ import re
 import select
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -127,6 +128,12 @@ def test_metrics_do_not_end_a_run(tmp_path):
     """Where they cannot be written is told at the start; what fails later, or was never begun, changes nothing."""
     with pytest.raises(errors.DestinationError, match="--metrics_file"):
         MetricsFile(str(tmp_path / "nowhere" / "zoo.prom")).start(1)
+    os.mkfifo(tmp_path / "pipe")
+    device = MetricsFile(str(tmp_path / "pipe"))
+    with pytest.raises(errors.DestinationError, match="no file"):
+        device.start(1)
+    device.close()
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)  # a file in its place would be read by nobody
     folder = tmp_path / "folder"
     folder.mkdir()
     metrics = MetricsFile(str(folder / "zoo.prom"))
