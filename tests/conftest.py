@@ -5,6 +5,7 @@ renamed: whatever a test finds in a migrated model can lean neither on the sourc
 """
 
 import dataclasses
+import gc
 import json
 import os
 import pathlib
@@ -49,6 +50,11 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(skip)
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: no garbage collection of any test looks through it again."""
+    gc.freeze()
 
 
 def pytest_configure():
