@@ -270,10 +270,11 @@ def measure_growth(bench: Bench) -> None:
 
 def measure_zoo(bench: Bench) -> None:
     """A zoo of small modules, verified, beside a script that loads and saves one model in each process."""
-    root = pathlib.Path(bench.fresh("zoo"))
+    from benchmarks import cost_models
+
+    root = bench.fresh("zoo")
     source = ROOT / "testdata" / "zoo" / "hub_dense_l2" / "model"
-    for i in range(bench.arguments.models):
-        shutil.copytree(source, root / f"model_{i}")
+    cost_models.write_copies(str(source), root, bench.arguments.models)
 
     def naive() -> Run:
         # What one process takes is what each takes: a sample of them is enough.

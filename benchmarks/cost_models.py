@@ -83,6 +83,16 @@ def write_variants(folder: str, nodes: int, variables: int) -> str:
     return write_model(folder, {f"v{i}": (4,) for i in range(variables)}, nodes, variants=((), ("train",)))
 
 
+def write_copies(source: str, folder: str, count: int) -> None:
+    """Copies that differ in a node which does nothing: a zoo migrates models that are the same once."""
+    for i in range(count):
+        path = pathlib.Path(shutil.copytree(source, os.path.join(folder, f"model_{i}"))) / "saved_model.pb"
+        saved_model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+        for meta_graph in saved_model.meta_graphs:
+            meta_graph.graph_def.node.add(name=f"copy_{i}", op="NoOp")
+        path.write_bytes(saved_model.SerializeToString())
+
+
 def write_deep(folder: str, nodes: int) -> str:
     return write_model(folder, {f"v{i}": (4,) for i in range(10)}, nodes)
 
