@@ -35,7 +35,13 @@ def has_signature(piece: Mapping[str, Any], call: call_files.Call) -> bool:
 
 
 def call_piece(
-    loaded: Any, piece: Mapping[str, Any], inputs: Mapping[str, Any], *, training: bool, plain: bool = False
+    loaded: Any,
+    piece: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    *,
+    training: bool,
+    plain: bool = False,
+    open_sizes: bool = False,
 ) -> dict[str, Any]:
     """Calls root or sub-object; optional inputs that a case leaves out are left out here too.
 
@@ -45,37 +51,26 @@ def call_piece(
       inputs: by input key.
       training: its mode.
       plain: call it as most users do, `piece(x)`: what has a default is left out, so one tensor may come back.
+      open_sizes: have it traced with the sizes open that its signature leaves open. One trace then serves batches of
+        every size, where TensorFlow would trace, and prepare the whole graph to run, anew for the first few.
     """
-    target, positional, keywords = _bind_call(loaded, piece, inputs, training=training, plain=plain)
-    return name_outputs(piece, target(*positional, **keywords))
-
-
-def trace_open(
-    loaded: Any, piece: Mapping[str, Any], inputs: Mapping[str, Any], *, training: bool, plain: bool = False
-) -> None:
-    """Before `call_piece`: has the piece traced with the sizes open that its signature leaves open.
-
-    One trace serves batches of every size, where TensorFlow would trace, and prepare the whole graph to run, anew for
-    the first few.
-    """
-    target, positional, keywords = _bind_call(loaded, piece, inputs, training=training, plain=plain)
-    function = target if hasattr(target, "get_concrete_function") else target.__call__
-    opened = [_open(value, piece, piece["positional"]) for value in positional]
-    named = {name: _open(value, piece, [piece["keywords"].get(name, "")]) for name, value in keywords.items()}
-    with contextlib.suppress(ValueError, TypeError):  # The call says it better.
-        function.get_concrete_function(*opened, **named)
-
-
-def _bind_call(
-    loaded: Any, piece: Mapping[str, Any], inputs: Mapping[str, Any], *, training: bool, plain: bool
-) -> tuple[Any, list[Any], dict[str, Any]]:
     target = getattr(loaded, piece["attribute"]) if piece["attribute"] else loaded
     positional, keywords = bind_inputs(piece, inputs)
     if piece["has_training"] and (training or not plain):
         keywords["training"] = training
     if piece["has_endpoints"] and not plain:
         keywords["return_endpoints"] = True
-    return target, positional, keywords
+    if open_sizes:
+        _trace_open(target, piece, positional, keywords)
+    return name_outputs(piece, target(*positional, **keywords))
+
+
+def _trace_open(target: Any, piece: Mapping[str, Any], positional: list[Any], keywords: Mapping[str, Any]) -> None:
+    function = target if hasattr(target, "get_concrete_function") else target.__call__
+    opened = [_open(value, piece, piece["positional"]) for value in positional]
+    named = {name: _open(value, piece, [piece["keywords"].get(name, "")]) for name, value in keywords.items()}
+    with contextlib.suppress(ValueError, TypeError):  # The call says it better.
+        function.get_concrete_function(*opened, **named)
 
 
 def _open(value: Any, piece: Mapping[str, Any], keys: Sequence[str]) -> Any:

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from migrate.graph import stand_ins
 from migrate.inputs import calls as call_files
 from migrate.model import SEED_STATE
 from migrate.verdict import (
@@ -32,7 +31,6 @@ from migrate.verify.runners.calling import (
     has_signature,
     to_tensor,
     to_value,
-    trace_open,
 )
 from migrate.verify.runners.gradients import tape_gradients
 from migrate.verify.runners.migrated_state import LoadedModel, release_memory
@@ -161,13 +159,7 @@ def _run_shared(
     found.fixed_seeds = [name for name, (_, is_fixed) in described.items() if is_fixed]
     own = {name: op for name, (op, _) in described.items()}
     found.generators = {call.id: own for call in wanted}
-    streams: dict[str, str] = {}
-    able = []
-    for call in wanted:
-        pairs = stand_ins.pair_generators(wish.generators[call.id], own)
-        if pairs is not None:
-            streams |= pairs
-            able.append(call)
+    able, streams = sharing.pair_calls(wanted, wish.generators, found.generators)
     if not able:
         return
     loaded = LoadedModel(sharing.copy_model(wish.path, os.path.join(wish.results, "shared"), streams))
@@ -252,8 +244,8 @@ def _make_compute(
     def compute(inputs: Mapping[str, Any]) -> dict[str, Any]:
         if route == SIGNATURE:
             return call_signature(loaded.object, piece, inputs)
-        trace_open(loaded.object, piece, inputs, training=training, plain=route == PLAIN)
-        return call_piece(loaded.object, piece, inputs, training=training, plain=route == PLAIN)
+        is_plain = route == PLAIN
+        return call_piece(loaded.object, piece, inputs, training=training, plain=is_plain, open_sizes=True)
 
     return compute
 

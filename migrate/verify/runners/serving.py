@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from migrate.graph import stand_ins
 from migrate.inputs import calls as call_files
 from migrate.model import SEED_STATE
 from migrate.verdict import PLAIN
@@ -125,14 +124,8 @@ def _run_shared(random: Sequence[call_files.Call], found: result_files.Results, 
     """Random calls once more, in a copy that draws what the other side draws, where both hold the same generators."""
     described = sharing.describe_model(wish.path)
     found.fixed_seeds = [name for name, (_, is_fixed) in described.items() if is_fixed]
-    streams: dict[str, str] = {}
-    able = []
-    for call in random:
-        own = found.generators[call.id]
-        pairs = stand_ins.pair_generators(own if wish.share else wish.generators[call.id], own)
-        if pairs is not None:
-            streams |= pairs
-            able.append(call)
+    others = found.generators if wish.share else wish.generators
+    able, streams = sharing.pair_calls(random, others, found.generators)
     if not able:
         return
     loaded = LoadedSavedModel(sharing.copy_model(wish.path, os.path.join(wish.results, "shared"), streams))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from migrate.graph import stand_ins
+from migrate.inputs.calls import Call
 from migrate.readers import protos
 from migrate.verify.runners.altered import write_altered
 
@@ -15,6 +16,25 @@ def describe_model(path: str) -> dict[str, tuple[str, bool]]:
     for meta_graph in protos.parse_saved_model(path).meta_graphs:
         found |= stand_ins.describe_generators(stand_ins.iterate_generators(meta_graph.graph_def))
     return found
+
+
+def pair_calls(
+    wanted: Sequence[Call], baseline: Mapping[str, Mapping[str, str]], candidate: Mapping[str, Mapping[str, str]]
+) -> tuple[list[Call], dict[str, str]]:
+    """Calls for which both sides hold the same generators, and the stream that stands in for each of the candidate's.
+
+    Args:
+      wanted: calls that draw on both sides.
+      baseline, candidate: call id -> name -> op of what draws for it.
+    """
+    streams: dict[str, str] = {}
+    able = []
+    for call in wanted:
+        pairs = stand_ins.pair_generators(baseline[call.id], candidate[call.id])
+        if pairs is not None:
+            streams |= pairs
+            able.append(call)
+    return able, streams
 
 
 def copy_model(path: str, folder: str, streams: Mapping[str, str]) -> str:
