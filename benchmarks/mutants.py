@@ -91,12 +91,15 @@ def mutate(folder: str, choice: random.Random) -> Mutant:
         holder = choice.choice(_LISTS)
         planting.drop_child(folder, holder, choice.randrange(1000))
         return Mutant(kind=kind, what=holder)
-    place = choice.choice(kinds[kind])
-    _change_node(folder, place)
-    return Mutant(kind=kind, what=place.what, function=place.function, node=place.node)
+    return change_place(folder, choice.choice(kinds[kind]))
 
 
-def _change_node(folder: str, place: Place) -> None:
+def change_place(folder: str, place: Place) -> Mutant:
+    """Changes one node of a migrated model.
+
+    Raises:
+      NothingPlanted: nothing changes there.
+    """
     with planting.edited(folder) as meta:
         body = next(f for f in meta.graph_def.library.function if f.signature.name == place.function)
         node = next(node for node in body.node_def if node.name == place.node)
@@ -104,6 +107,7 @@ def _change_node(folder: str, place: Place) -> None:
         if place.apply(body, node) is False:
             raise planting.NothingPlanted(place.node)
         planting.rename_results(body, node, old)
+    return Mutant(kind=place.kind, what=place.what, function=place.function, node=place.node)
 
 
 def find_places(folder: str) -> list[Place]:

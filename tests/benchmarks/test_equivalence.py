@@ -1,6 +1,5 @@
 """Reasons for which a mutant computes the same are told from those for which it does not."""
 
-import random
 import shutil
 
 import numpy as np
@@ -121,18 +120,17 @@ def test_constants_that_masks_leave_out_and_flags_that_half_as_many_bits_hold(tm
 
 @pytest.mark.parametrize("kind", ["op", "constant", "dtype"])
 def test_a_mutant_loads_and_is_another_model(model, tmp_path, kind):
-    rng = random.Random(3)
     inputs = tf.constant(np.linspace(-2, 2, 12, dtype=np.float32).reshape(3, 4))
-    for number in range(40):
-        folder = tmp_path / str(number)
+    expected = tf.saved_model.load(model).call(inputs).numpy()
+    for number, place in enumerate(place for place in mutants.find_places(model) if place.kind == kind):
+        folder = str(tmp_path / str(number))
         shutil.copytree(model, folder)
         try:
-            mutant = mutants.mutate(str(folder), rng)
+            mutant = mutants.change_place(folder, place)
         except planting.NothingPlanted:
             continue
-        if mutant.kind != kind or equivalence.find_reason(model, mutant):
+        if equivalence.find_reason(model, mutant):
             continue
-        old, new = (tf.saved_model.load(str(path)).call(inputs).numpy() for path in (model, folder))
-        if not np.array_equal(old, new):
+        if not np.array_equal(expected, tf.saved_model.load(folder).call(inputs).numpy()):
             return
     raise AssertionError("no mutant of this kind shows")
