@@ -6,9 +6,12 @@ is mended here. `tensorflow.core` (the published protocol buffers) is no private
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from typing import Any
 
+from tensorflow.python.eager.polymorphic_function import autograph_util
 from tensorflow.python.feature_column import feature_column, feature_column_v2
 from tensorflow.python.framework import kernels, op_def_registry, ops
 from tensorflow.python.ops import resource_variable_ops
@@ -80,6 +83,22 @@ def write_fingerprint(directory: str) -> None:
     `tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater` leaves is.
     """
     fingerprinting_utils.write_fingerprint(directory)
+
+
+@contextlib.contextmanager
+def autograph_off() -> Iterator[None]:
+    """No `tf.function` that is traced within is rewritten by AutoGraph.
+
+    TF 2.16-2.21. `tf.saved_model.save` wraps each signature in a `tf.function` that says nothing about AutoGraph, and
+    reading, rewriting and compiling its one line takes a sixth of a small model's build; `do_not_convert` and the
+    options of a save do not reach it.
+    """
+    before = autograph_util.py_func_from_autograph
+    autograph_util.py_func_from_autograph = lambda function, autograph_options=None: function
+    try:
+        yield
+    finally:
+        autograph_util.py_func_from_autograph = before
 
 
 def decode_structure(value: Any) -> Any:

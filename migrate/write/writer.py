@@ -55,7 +55,8 @@ def write_model(
         weights.check_bytes(carried, everything=check_weights)
     signatures = {piece.plan.serving_key: piece.serve for piece in rebuilt.pieces}
     try:
-        tf.saved_model.save(rebuilt.module, directory, signatures=signatures, options=_save_options(rebuilt))
+        with tensorflow_private.autograph_off():
+            tf.saved_model.save(rebuilt.module, directory, signatures=signatures, options=_save_options(rebuilt))
     except (ValueError, TypeError, AssertionError, KeyError, tf.errors.OpError) as error:
         raise errors.WriteError(
             f"TensorFlow refuses to save the rebuilt model: {type(error).__name__}: {error}", where=directory

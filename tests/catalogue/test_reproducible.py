@@ -17,21 +17,24 @@ from .truth import SLUGS, ZOO, find_model
 def second(tmp_path_factory, python):
     """A second migration of the zoo by the command line, with other hash seeds; returns its root."""
     base = tmp_path_factory.mktemp("second")
+    told = dict(find_read_options())
+    rows = []
     for model in sorted(ZOO.glob("*/model")):
-        shutil.copytree(model, base / "another" / "source" / model.parent.name / "model")
-    command = [python, "-m", "migrate.cli.zoo", f"--source={base / 'another' / 'source'}", f"--dest={base / 'dest'}"]
-    environment = {**os.environ, "PYTHONHASHSEED": "4321"}
+        slug = model.parent.name
+        shutil.copytree(model, base / "another" / "source" / slug / "model")
+        place = find_model(model.parent).relative_to(ZOO)
+        row = {"source": str(base / "another" / "source" / place), "dest": str(place), "options": told.get(slug, {})}
+        rows.append(json.dumps(row))
+    (base / "zoo.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    places = [f"--source={base / 'zoo.jsonl'}", f"--dest={base / 'dest'}"]
     done = subprocess.run(
-        [*command, "--verify=none", "--jobs=2"], env=environment, capture_output=True, text=True, check=False
+        [python, "-m", "migrate.cli.zoo", *places, "--verify=none", "--jobs=2"],
+        env={**os.environ, "PYTHONHASHSEED": "4321"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    for slug, told in find_read_options():
-        flags = [f"--{key}={','.join(value) if isinstance(value, list) else value}" for key, value in told.items()]
-        relative = find_model(ZOO / slug).relative_to(ZOO)
-        places = [f"--source={base / 'another' / 'source' / relative}", f"--dest={base / 'dest' / relative}"]
-        again = [python, "-m", "migrate.cli.model", *places, *flags, "--verify=none", "--overwrite"]
-        assert subprocess.run(again, env=environment, capture_output=True, check=False).returncode == 0, slug
-    report = json.loads((base / "dest" / "_migration" / "report.json").read_text(encoding="utf-8"))
-    assert done.returncode == (0 if set(report["summary"]) == {"migrated"} else 1), done.stderr
+    assert done.returncode == 0, done.stderr
     return base / "dest"
 
 

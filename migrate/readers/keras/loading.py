@@ -21,6 +21,7 @@ from migrate.readers.keras import (
     lambdas,
     naming,
     numbered_weights,
+    recurrent,
     safety,
     scanning,
     stored_weights,
@@ -68,6 +69,11 @@ def load_keras(path: str, options: ReadOptions) -> LoadedKeras:
       BlockedError: it holds code that is not to be run, or cannot be.
       UsageError: an option names what cannot be imported.
     """
+    with recurrent.no_gpu_implementations():
+        return _load(path, options)
+
+
+def _load(path: str, options: ReadOptions) -> LoadedKeras:
     custom.add_import_paths(options.import_paths)
     objects = custom.import_objects(options.custom_objects)
     if os.path.isfile(os.path.join(path, detect.KERAS_CONFIG)):

@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from migrate.readers.keras import recurrent
+
 
 def make_specs(model: Any, names: Sequence[str]) -> dict[str, Any]:
     """TensorSpec, SparseTensorSpec or RaggedTensorSpec of each input, in the model's order."""
@@ -32,7 +34,8 @@ def call_model(model: Any, values: Sequence[Any], *, training: bool) -> list[Any
         argument = tf.nest.pack_sequence_as(structure, list(values))
     else:
         argument = values[0] if len(values) == 1 else list(values)
-    return list(tf.nest.flatten(model(argument, training=training)))
+    with recurrent.no_gpu_implementations():
+        return list(tf.nest.flatten(model(argument, training=training)))
 
 
 def _find_structure(model: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from migrate import tensorflow_private
 from migrate.model import Encoding, Signature, SignatureTensor
 from migrate.options import ReadOptions
 from migrate.readers.keras import loading, models, parts, signatures
@@ -119,7 +120,8 @@ class LoadedKerasFile(Servable):
         """Writes the inference signatures as a SavedModel: their graphs are what inputs are made up for."""
         module = tf.Module()
         module.state = list(self.variables.values())
-        tf.saved_model.save(module, folder, signatures=self._inference)
+        with tensorflow_private.autograph_off():
+            tf.saved_model.save(module, folder, signatures=self._inference)
 
     def _find(self, every: Mapping[str, Any], signature: str) -> Any:
         """The one signature of a plain Keras file answers to any key."""
