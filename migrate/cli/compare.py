@@ -6,12 +6,9 @@ import os
 
 from absl import flags
 
-from migrate import comparison, errors
+from migrate import errors
 from migrate.cli import program
 from migrate.options import BATCH_SIZES, LEVELS, CompareOptions, Tolerance
-from migrate.report import comparison as reports
-from migrate.verdict import Verdict
-from migrate.verify.judging import tolerances
 
 
 def define_flags() -> None:
@@ -65,6 +62,11 @@ def define_flags() -> None:
 
 
 def main() -> int:
+    # Not before the flags are known to be right: --help and a usage error take a third of the time so.
+    from migrate import comparison
+    from migrate.report import comparison as reports
+    from migrate.verdict import Verdict
+
     baseline, candidate = program.require_flag("baseline"), program.require_flag("candidate")
     values = flags.FLAGS
     if values.report:
@@ -105,6 +107,8 @@ def main() -> int:
 
 def _parse_tolerances(given: list[str], path: str) -> dict[str, Tolerance]:
     """What the command line says counts before what the file says."""
+    from migrate.verify.judging import tolerances
+
     found = {}
     for text in given:
         key, equals, numbers = text.rpartition("=")

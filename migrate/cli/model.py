@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from typing import TYPE_CHECKING
 
 from absl import flags
 
-from migrate import pipeline
 from migrate.cli import program
-from migrate.outcome import Outcome
-from migrate.report import comparison
+
+if TYPE_CHECKING:
+    from migrate.outcome import Outcome
 
 
 def define_flags() -> None:
@@ -21,6 +22,8 @@ def define_flags() -> None:
 
 
 def main() -> int:
+    from migrate import pipeline  # not before the flags are known to be right: --help takes a third of the time so
+
     source, dest = program.require_flag("source"), program.require_flag("dest")
     options = dataclasses.replace(program.parse_migration_flags(), dump_graphs=flags.FLAGS.dump_graphs)
     outcome = pipeline.migrate_model(source, dest, options)
@@ -30,6 +33,8 @@ def main() -> int:
 
 def print_outcome(outcome: Outcome) -> None:
     """One line for the status, one for each finding, the error on standard error."""
+    from migrate.report import comparison
+
     verification = outcome.verification
     compared = ""
     if verification is not None:
