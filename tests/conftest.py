@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(config, items):
         if len(item.nodeid) > LONGEST_NAME:
             raise pytest.UsageError(f"{item.nodeid[:200]}...: a name of {len(item.nodeid):,} characters; give it an id")
         item.add_marker(pytest.mark.xdist_group(sharing.name_group(item)))
-    if config.getoption("--run-slow") or os.environ.get("RUN_SLOW") == "1":
+    if sharing.runs_slow(config):
         return
     skip = pytest.mark.skip(reason="slow: --run-slow or RUN_SLOW=1")
     for item in items:

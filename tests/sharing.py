@@ -5,6 +5,8 @@ import fcntl
 import json
 import os
 
+import pytest
+
 # How many parts a catalogue's models are dealt into: each part is loaded by one process only.
 _PARTS = 4
 
@@ -37,3 +39,13 @@ def name_group(item):
     if isinstance(truth, str):
         return f"{item.path.parent.name}-{sum(truth.encode()) % _PARTS}"
     return str(item.path)
+
+
+def runs_slow(config):
+    """Whether tests that are marked slow run."""
+    return config.getoption("--run-slow") or os.environ.get("RUN_SLOW") == "1"
+
+
+def mark_slow(values, *, but):
+    """Parameters, slow but for each `but`-th: what is dear and the same for all is looked at in some by default."""
+    return [pytest.param(v, marks=() if k % but == 0 else (pytest.mark.slow,)) for k, v in enumerate(values)]

@@ -2,10 +2,13 @@
 
 import shutil
 
+import pytest
 import tensorflow as tf
 
+from tests import sharing
+
 from .loaded import load, spell_name, to_values
-from .truth import assert_same
+from .truth import SLUGS, assert_same
 
 _RATE = 0.01
 
@@ -46,6 +49,7 @@ def _run_all(truth, loaded):
     return found
 
 
+@pytest.mark.parametrize("truth", sharing.mark_slow(SLUGS, but=2), indirect=True)
 def test_fine_tuned_model_is_saved_whole(truth, folder, tmp_path):
     """The second save needs nothing of the first: that one is deleted before the third object is loaded."""
     first, second, moved = tmp_path / "first", tmp_path / "second", tmp_path / "moved"
