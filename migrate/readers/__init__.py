@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from migrate import detect, errors
 from migrate.model import KERAS, Format, LegacyModel, Source
 from migrate.options import ReadOptions, is_signature_spec
-from migrate.readers import inference, learning_phase, signature_map, tokenization
+from migrate.readers import inference, large_constants, learning_phase, signature_map, tokenization
 
 Reader = Callable[[Source, ReadOptions, str], LegacyModel]
 
@@ -72,7 +72,7 @@ def read_model(
         importlib.import_module("tensorflow")
     with guard_reading(found.path):
         model = tokenization.add_tokenization(reader(found, options, scratch), options)
-        return _finish(model, options)
+        return _finish(large_constants.move_constants(model, scratch), options)
 
 
 def _finish(model: LegacyModel, options: ReadOptions) -> LegacyModel:

@@ -22,6 +22,7 @@ from migrate import errors
 from migrate.graph import index as graph_index
 from migrate.graph import shapes
 from migrate.model import Finding, GraphVariant, Severity, VariableSpec
+from migrate.readers import large_constants
 
 # Of a graph without traces: a constant of fewer elements is more likely the author's (an epsilon, a mean colour).
 _LARGE = 64
@@ -67,7 +68,7 @@ def thaw_variant(
     for node in graph_def.node:
         if node.name in chosen:
             values[node.name] = tf.make_ndarray(node.attr["value"].tensor)
-            _become_variable(node, values[node.name].shape)
+            large_constants.become_variable(node)
             specs.append(
                 VariableSpec(
                     name=node.name,
@@ -121,18 +122,6 @@ def _find_statistics(index: graph_index.GraphIndex, chosen: set[str]) -> set[str
                     behind = graph_index.parse_tensor_name(index.nodes[behind].input[0]).node
                 found |= {behind} & chosen
     return found
-
-
-def _become_variable(node: Any, shape: tuple[int, ...]) -> None:
-    """A reference variable under the constant's name: what took the constant takes it as it is."""
-    dtype = node.attr["dtype"].type
-    node.op = "VariableV2"
-    del node.input[:]
-    node.attr.clear()
-    node.attr["dtype"].type = dtype
-    node.attr["shape"].shape.CopyFrom(tf.TensorShape(shape).as_proto())
-    node.attr["container"].s = b""
-    node.attr["shared_name"].s = b""
 
 
 def _save(prefix: str, values: dict[str, Any]) -> str:

@@ -128,7 +128,7 @@ def carry_weights(
     is_ours = bool(scratch) and _is_below(carried.source.prefix, scratch)
     packing = _plan(carried, how == transfer.COPY and not is_ours)
     shards = packing.count + fresh.header.shards
-    done = packing.write(prefix, shards, transfer.LINK if is_ours else how)
+    done = packing.write(prefix, shards, how, scratch)
     merged = {
         key: dataclasses.replace(entry, shard=entry.shard + packing.count) for key, entry in fresh.entries.items()
     }
@@ -181,8 +181,8 @@ class _Packing:
         self.compact = compact and self.dead > _MOST_DEAD * self.size
         self.count = 1 if self.compact else len(self._shards)
 
-    def write(self, prefix: str, shards: int, how: str) -> set[str]:
-        """Makes the data shards; returns how."""
+    def write(self, prefix: str, shards: int, how: str, scratch: str) -> set[str]:
+        """Makes the data shards; returns how. A shard in `scratch` is nobody else's, and linked."""
         if self.compact:
             dest = index.shard_path(prefix, 0, shards)
             if os.path.exists(dest):
@@ -190,10 +190,12 @@ class _Packing:
             for shard, start, end in self._ranges:
                 transfer.copy_ranges(self._source.shard_path(shard), dest, [(start, end - start)])
             return {transfer.COPY}
-        return {
-            transfer.transfer_file(self._source.shard_path(shard), index.shard_path(prefix, position, shards), how)
-            for position, shard in enumerate(self._shards)
-        }
+        done = set()
+        for position, shard in enumerate(self._shards):
+            path = self._source.shard_path(shard)
+            way = transfer.LINK if scratch and _is_below(path, scratch) else how
+            done.add(transfer.transfer_file(path, index.shard_path(prefix, position, shards), way))
+        return done
 
     def move(self, entry: entries.Entry) -> entries.Entry:
         """The entry with its place in the new shards."""

@@ -13,6 +13,7 @@ from migrate.graph import prepare, table_nodes
 from migrate.graph.index import GraphIndex, parse_tensor_name
 from migrate.model import GraphVariant, LegacyModel
 from migrate.readers import protos
+from migrate.readers.large_constants import LARGE_CONSTANT
 from migrate.verify import contents
 from migrate.verify import results as result_files
 from migrate.verify.runners.calling import spell_variable
@@ -64,14 +65,18 @@ def _describe_variant(variant: GraphVariant) -> list[dict[str, Any]]:
                 "tags": list(variant.tags),
                 "signature": signature.key,
                 "variables": sorted(_name_variables(index, reached, names)),
-                # Of a frozen graph: what is thawed is a variable of the constant's name.
-                "constants": [] if names else sorted(n for n in reached if index.nodes[n].op == "Const"),
+                "constants": sorted(n for n in reached if _may_be_moved(index.nodes[n], frozen=not names)),
                 "updated": sorted(_name_variables(index, moved, names)),
                 "losses": used,
                 "loss_names": losses,
             }
         )
     return found
+
+
+def _may_be_moved(node: Any, *, frozen: bool) -> bool:
+    """Whether a migrated model may have a variable of this constant's name: thawed, or too large for a graph."""
+    return node.op == "Const" and (frozen or node.ByteSize() >= LARGE_CONSTANT)
 
 
 def _list_losses(variant: GraphVariant, index: GraphIndex) -> list[str]:
