@@ -6,9 +6,7 @@ import json
 
 from absl import flags
 
-from migrate import inspection
 from migrate.cli import program
-from migrate.outcome import describe_finding
 
 
 def define_flags() -> None:
@@ -20,6 +18,8 @@ def define_flags() -> None:
 
 
 def main() -> int:
+    from migrate import inspection  # not before the flags are known to be right
+
     if flags.FLAGS.scan:
         return _scan(program.require_flag("source"))
     found = inspection.inspect_model(program.require_flag("source"), program.parse_reading_flags())
@@ -31,6 +31,9 @@ def main() -> int:
 
 
 def _scan(source: str) -> int:
+    from migrate import inspection
+    from migrate.outcome import describe_finding
+
     findings = inspection.scan_source(source, program.parse_unsafe_ops(), program.parse_reading_flags())
     if flags.FLAGS.format == "json":
         print(json.dumps({"path": source, "findings": [describe_finding(finding) for finding in findings]}, indent=1))

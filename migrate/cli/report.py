@@ -8,8 +8,6 @@ from absl import flags
 
 from migrate import errors
 from migrate.cli import program
-from migrate.cli.display import escape
-from migrate.zoo import history
 
 
 def define_flags() -> None:
@@ -23,6 +21,10 @@ def define_flags() -> None:
 
 
 def main() -> int:
+    # Not before the flags are known to be right.
+    from migrate.cli.display import escape
+    from migrate.zoo import history
+
     values = flags.FLAGS
     if not values.results:
         raise errors.UsageError("--results is missing", hint="--help lists the flags")
