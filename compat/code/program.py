@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import TYPE_CHECKING
 
 from absl import flags
 
-from compat.code import scan
 from migrate.cli import program
+
+if TYPE_CHECKING:
+    from compat.code import scan
 
 
 def define_flags() -> None:
@@ -19,6 +22,8 @@ def define_flags() -> None:
 
 def main() -> int:
     """Exit codes: 0 all files were read, 1 one was not, 2 the call is wrong."""
+    from compat.code import scan  # half a second, for the parser: not before the flags are known to be right
+
     reports = list(scan.scan_source(program.require_flag("source"), write=flags.FLAGS.write))
     if flags.FLAGS.format == "json":
         print(json.dumps([report.to_record() for report in reports if report.usages or report.error], indent=1))

@@ -7,7 +7,6 @@ import contextlib
 from absl import flags
 
 from migrate.cli import program
-from migrate.publish import hosting
 
 
 def define_flags() -> None:
@@ -20,6 +19,8 @@ def define_flags() -> None:
 
 
 def main() -> int:
+    from migrate.publish import hosting  # not before the flags are known to be right
+
     values = flags.FLAGS
     root = program.require_flag("root")
     server = hosting.make_server(root, values.host, values.port, values.uncompressed_root)
