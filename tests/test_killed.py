@@ -57,8 +57,14 @@ def _is_staging(parent):
     return any(path.name.endswith(".partial") for path in parent.iterdir())
 
 
-@pytest.mark.parametrize("weights", ["copy", "link"])
-@pytest.mark.parametrize("kills", [pytest.param(2, id="few"), pytest.param(200, id="many", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("kills", "weights"),
+    [
+        pytest.param(2, "copy", id="few-copy"),
+        pytest.param(200, "copy", id="many-copy", marks=pytest.mark.slow),
+        pytest.param(200, "link", id="many-link", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_at_random_moments(tmp_path, weights, kills):
     """Half of the moments are spread over the whole call, half over the time in which something is written."""
     source, out, temp = tmp_path / "model", tmp_path / "out", tmp_path / "temp"
