@@ -90,8 +90,8 @@ def autograph_off() -> Iterator[None]:
     """No `tf.function` that is traced within is rewritten by AutoGraph.
 
     TF 2.16-2.21. `tf.saved_model.save` wraps each signature in a `tf.function` that says nothing about AutoGraph, and
-    reading, rewriting and compiling its one line takes a sixth of a small model's build; `do_not_convert` and the
-    options of a save do not reach it.
+    reading, rewriting and compiling its one line takes a twelfth of a small model's CPU time; `do_not_convert` and
+    the options of a save do not reach it.
     """
     before = autograph_util.py_func_from_autograph
     autograph_util.py_func_from_autograph = lambda function, autograph_options=None: function

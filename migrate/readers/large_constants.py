@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import google_crc32c
@@ -43,7 +43,9 @@ def move_constants(
         return model
     if model.checkpoint is not None and not os.path.exists(f"{model.checkpoint}.index"):
         return model
-    shard = _Shard(os.path.join(scratch, _CHECKPOINT), model)
+    source = None if model.checkpoint is None else checkpoint_index.read_index(model.checkpoint)
+    taken = {spec.name for variant in model.variants for spec in variant.variables}
+    shard = ConstantsShard(os.path.join(scratch, _CHECKPOINT), taken, source)
     variants = tuple(_move(variant, shard, large_constant) for variant in model.variants)
     if not shard.found:
         return model
@@ -72,47 +74,46 @@ def become_variable(node: Any) -> None:
     node.attr["shared_name"].s = b""
 
 
-class _Shard:
-    """The checkpoint that is written: the model's own, if it has one, and one data shard more."""
+class ConstantsShard:
+    """A checkpoint of values that were constants: one data shard, behind those of a checkpoint that is there already.
 
-    def __init__(self, prefix: str, model: LegacyModel) -> None:
-        self._prefix = prefix
-        self._source = checkpoint_index.read_index(model.checkpoint) if model.checkpoint is not None else None
-        self._shards = self._source.header.shards if self._source is not None else 0
-        self.taken = {spec.name for variant in model.variants for spec in variant.variables}
-        if self._source is not None:
-            self.taken |= {name for name, _ in self._source.tensors()}
+    Attributes:
+      found: entries of the constants, by the names of their variables.
+    """
+
+    def __init__(self, prefix: str, taken: Iterable[str] = (), source: checkpoint_index.Index | None = None) -> None:
+        """Args:
+        prefix: of the checkpoint that is written.
+        taken: names that other variables have.
+        source: the checkpoint that is there.
+        """
+        self._prefix, self._source = prefix, source
+        self._shards = source.header.shards if source is not None else 0
+        self._taken = {*taken, *(name for name, _ in (source.tensors() if source is not None else ()))}
         self.found: dict[str, entries.Entry] = {}
-        self._values: dict[tuple[Any, ...], str] = {}
-        self._offset = 0
-        os.makedirs(os.path.dirname(prefix), exist_ok=True)
+        self._names: dict[tuple[str, entries.Entry], str] = {}
         self._path = f"{prefix}.data"
-        self._file = open(self._path, "wb")  # noqa: SIM115  # until `finish`
+        os.makedirs(os.path.dirname(prefix), exist_ok=True)
 
-    def add(self, name: str, tensor: Any) -> str:
-        """The name under which the value lies: a new one where another value has this one."""
-        data = tensor.tensor_content
-        checksum = table.mask_checksum(google_crc32c.value(data))
-        shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
-        entry = entries.Entry(
-            dtype=entries.DTYPE_NAMES[tensor.dtype],
-            shape=shape,
-            shard=self._shards,
-            offset=self._offset,
-            size=len(data),
-            checksum=checksum,
+    def add(self, name: str, entry: entries.Entry, data: bytes) -> str:
+        """Appends a value of the entry's dtype and shape.
+
+        Returns:
+          The name under which it lies: a new one where another value has this one.
+        """
+        entry = dataclasses.replace(
+            entry, shard=self._shards, size=len(data), checksum=table.mask_checksum(google_crc32c.value(data))
         )
-        value = (name, entry.dtype, shape, entry.size, checksum)
-        if value not in self._values:
-            self._values[value] = make_unique(name, self.taken)
-            self.taken.add(self._values[value])
-            self._file.write(data)
-            self._offset += len(data)
-            self.found[self._values[value]] = entry
-        return self._values[value]
+        if (name, entry) not in self._names:
+            new = self._names[name, entry] = make_unique(name, self._taken)
+            self._taken.add(new)
+            with open(self._path, "ab") as file:
+                self.found[new] = dataclasses.replace(entry, offset=file.tell())
+                file.write(data)
+        return self._names[name, entry]
 
     def finish(self) -> str:
-        self._file.close()
+        """Writes the index; gives the prefix."""
         total = self._shards + 1
         os.replace(self._path, checkpoint_index.shard_path(self._prefix, self._shards, total))
         header = entries.Header(shards=total)
@@ -128,32 +129,30 @@ class _Shard:
         return self._prefix
 
 
-def _move(variant: GraphVariant, shard: _Shard, least: int) -> GraphVariant:
+def _move(variant: GraphVariant, shard: ConstantsShard, least: int) -> GraphVariant:
     specs = []
-    for node in _find_large(variant.graph_def, least):
-        tensor = node.attr["value"].tensor
-        shape, dtype = tuple(dim.size for dim in tensor.tensor_shape.dim), entries.DTYPE_NAMES[tensor.dtype]
-        name = shard.add(node.name, tensor)
+    for node in variant.graph_def.node:
+        entry = describe_constant(node) if node.op == "Const" and node.ByteSize() >= least else None
+        if entry is None:
+            continue
+        data = node.attr["value"].tensor.tensor_content
+        if (
+            len(data) < least or len(data) != entry.expected_size
+        ):  # else in the fields of its dtype: one number for all, say
+            continue
+        name = shard.add(node.name, entry, data)
         become_variable(node)
-        specs.append(VariableSpec(name=name, node=node.name, dtype=dtype, shape=shape, checkpoint_key=name))
+        specs.append(VariableSpec(name=name, node=node.name, dtype=entry.dtype, shape=entry.shape, checkpoint_key=name))
     # What was cleared in a message is freed with the message only.
     graph_def = type(variant.graph_def)()
     graph_def.CopyFrom(variant.graph_def)
     return dataclasses.replace(variant, graph_def=graph_def, variables=(*variant.variables, *specs))
 
 
-def _find_large(graph_def: Any, least: int) -> Iterator[Any]:
-    """Constants whose bytes stand in the graph as they lie in memory."""
-    for node in graph_def.node:
-        if node.op != "Const" or node.ByteSize() < least:
-            continue
-        tensor = node.attr["value"].tensor
-        try:
-            itemsize = entries.numpy_dtype(entries.DTYPE_NAMES[tensor.dtype]).itemsize
-        except KeyError:  # strings
-            continue
-        elements = 1
-        for dim in tensor.tensor_shape.dim:
-            elements *= dim.size
-        if len(tensor.tensor_content) == elements * itemsize >= least:
-            yield node
+def describe_constant(node: Any) -> entries.Entry | None:
+    """dtype and shape of a constant; None for strings, whose size they do not tell."""
+    tensor = node.attr["value"].tensor
+    entry = entries.Entry(
+        dtype=entries.DTYPE_NAMES[tensor.dtype], shape=tuple(dim.size for dim in tensor.tensor_shape.dim)
+    )
+    return None if entry.expected_size is None else entry

@@ -64,26 +64,28 @@ def thaw_variant(
     statistics = _find_statistics(index, set(chosen))
     graph_def = graph_pb2.GraphDef()
     graph_def.CopyFrom(variant.graph_def)
-    values, specs = {}, []
+    if not scratch:
+        raise ValueError("thawing writes a checkpoint, and needs a folder for it")
+    shard = large_constants.ConstantsShard(os.path.join(scratch, _CHECKPOINT))
+    specs = []
     for node in graph_def.node:
         if node.name in chosen:
-            values[node.name] = tf.make_ndarray(node.attr["value"].tensor)
+            entry = large_constants.describe_constant(node)
+            assert entry is not None, "only constants of floats are chosen"
+            shard.add(node.name, entry, tf.make_ndarray(node.attr["value"].tensor).tobytes())
             large_constants.become_variable(node)
             specs.append(
                 VariableSpec(
                     name=node.name,
                     node=node.name,
-                    dtype=graph_index.dtype_name(node.attr["dtype"].type),
-                    shape=tuple(values[node.name].shape),
+                    dtype=entry.dtype,
+                    shape=entry.shape,
                     trainable=node.name not in statistics,
                     checkpoint_key=node.name,
                 )
             )
-    if not scratch:
-        raise ValueError("thawing writes a checkpoint, and needs a folder for it")
-    prefix = _save(os.path.join(scratch, _CHECKPOINT), values)
     thawed = dataclasses.replace(variant, graph_def=graph_def, variables=(*variant.variables, *specs))
-    return thawed, prefix, (_describe(specs, bool(traced)),)
+    return thawed, shard.finish(), (_describe(specs, bool(traced)),)
 
 
 def _find_traced(index: graph_index.GraphIndex) -> list[str]:
@@ -122,17 +124,6 @@ def _find_statistics(index: graph_index.GraphIndex, chosen: set[str]) -> set[str
                     behind = graph_index.parse_tensor_name(index.nodes[behind].input[0]).node
                 found |= {behind} & chosen
     return found
-
-
-def _save(prefix: str, values: dict[str, Any]) -> str:
-    os.makedirs(os.path.dirname(prefix), exist_ok=True)
-    tf.raw_ops.SaveV2(
-        prefix=prefix,
-        tensor_names=list(values),
-        shape_and_slices=[""] * len(values),
-        tensors=[tf.constant(value) for value in values.values()],
-    )
-    return prefix
 
 
 def _describe(specs: list[VariableSpec], traced: bool) -> Finding:

@@ -125,10 +125,9 @@ def carry_weights(
     prefix = os.path.join(directory, "variables", "variables")
     fresh = index.read_index(prefix)
     keys = _find_keys(fresh, rebuilt)
-    is_ours = bool(scratch) and _is_below(carried.source.prefix, scratch)
-    packing = _plan(carried, how == transfer.COPY and not is_ours)
+    packing = _Packing(carried, scratch, compact=how == transfer.COPY)
     shards = packing.count + fresh.header.shards
-    done = packing.write(prefix, shards, how, scratch)
+    done = packing.write(prefix, shards, how)
     merged = {
         key: dataclasses.replace(entry, shard=entry.shard + packing.count) for key, entry in fresh.entries.items()
     }
@@ -140,7 +139,7 @@ def carry_weights(
     for shard in range(fresh.header.shards):
         os.rename(fresh.shard_path(shard), index.shard_path(prefix, shard + packing.count, shards))
     index.write_index(prefix, dataclasses.replace(fresh.header, shards=shards), merged)
-    return () if is_ours else _describe(packing, how, done)
+    return () if packing.is_ours else _describe(packing, how, done)
 
 
 def _is_below(path: str, folder: str) -> bool:
@@ -169,20 +168,24 @@ class _Packing:
     Attributes:
       count: number of shards of the result that hold them.
       size, dead: bytes of the needed old shards, and those of them that nothing needs.
+      is_ours: all of them lie in the scratch folder.
     """
 
-    def __init__(self, carried: Carried, *, compact: bool) -> None:
+    def __init__(self, carried: Carried, scratch: str, *, compact: bool) -> None:
         self._source = carried.source
         live = {(entry.shard, entry.offset, entry.size) for entry in carried.places.values()}
         self._shards = sorted({shard for shard, _, _ in live})
+        # A shard in the scratch folder is nobody else's, and linked; what it links to is not in there.
+        self._ours = {n for n in self._shards if scratch and _is_below(carried.source.shard_path(n), scratch)}
+        self.is_ours = self._ours == set(self._shards)
         self.size = sum(os.path.getsize(carried.source.shard_path(shard)) for shard in self._shards)
         self._ranges = _merge_ranges(live)
         self.dead = self.size - sum(end - start for _, start, end in self._ranges)
-        self.compact = compact and self.dead > _MOST_DEAD * self.size
+        self.compact = compact and not self.is_ours and self.dead > _MOST_DEAD * self.size
         self.count = 1 if self.compact else len(self._shards)
 
-    def write(self, prefix: str, shards: int, how: str, scratch: str) -> set[str]:
-        """Makes the data shards; returns how. A shard in `scratch` is nobody else's, and linked."""
+    def write(self, prefix: str, shards: int, how: str) -> set[str]:
+        """Makes the data shards; returns how those that are not ours were made."""
         if self.compact:
             dest = index.shard_path(prefix, 0, shards)
             if os.path.exists(dest):
@@ -193,8 +196,11 @@ class _Packing:
         done = set()
         for position, shard in enumerate(self._shards):
             path = self._source.shard_path(shard)
-            way = transfer.LINK if scratch and _is_below(path, scratch) else how
-            done.add(transfer.transfer_file(path, index.shard_path(prefix, position, shards), way))
+            is_ours = shard in self._ours
+            way = transfer.transfer_file(
+                path, index.shard_path(prefix, position, shards), transfer.LINK if is_ours else how
+            )
+            done |= set() if is_ours else {way}
         return done
 
     def move(self, entry: entries.Entry) -> entries.Entry:
@@ -207,10 +213,6 @@ class _Packing:
                 return dataclasses.replace(entry, shard=0, offset=at + entry.offset - start)
             at += end - start
         raise AssertionError("every carried entry lies in a range")
-
-
-def _plan(carried: Carried, compact: bool) -> _Packing:
-    return _Packing(carried, compact=compact)
 
 
 def _merge_ranges(live: Collection[tuple[int, int, int]]) -> list[tuple[int, int, int]]:

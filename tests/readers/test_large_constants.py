@@ -75,6 +75,19 @@ def test_a_copy_shares_no_file_with_its_source(tmp_path):
     assert not any(path.is_symlink() for path in (tmp_path / "new").rglob("*"))
 
 
+@pytest.mark.parametrize("weights", ["copy", "link"])
+def test_only_files_of_the_source_are_told_as_linked(tmp_path, weights):
+    source = save(tmp_path / "old", {("serve",): 1}, with_variable=True)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    model = readers.read_model(detect.detect_format(str(source)), None, str(scratch))
+    model = large_constants.move_constants(model, str(scratch), large_model=1, large_constant=512)
+    rebuilt = module.rebuild_model(model, RebuildOptions(), "digest")
+    written = writer.write_model(rebuilt, str(tmp_path / "new"), weights, scratch=str(scratch))
+    told = [finding.code for finding in written.findings if finding.code == "weights-linked"]
+    assert told == (["weights-linked"] if weights == "link" else [])
+
+
 def test_variants_share_what_is_equal(tmp_path):
     variants = {("serve",): 1, ("serve", "train"): 1, ("serve", "other"): 3}
     source = save(tmp_path / "old", variants)
