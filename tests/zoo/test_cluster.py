@@ -19,7 +19,6 @@ from ray.cluster_utils import Cluster  # noqa: E402
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 MODELS = 10
-FAULTY_MODELS = 24
 
 
 @pytest.fixture
@@ -91,11 +90,12 @@ def test_a_node_is_killed(run_and_kill, small, tmp_path):
     _check_once(report, inodes, MODELS)
 
 
-def test_the_zoo_with_faults(run_and_kill, tmp_path):
+@pytest.mark.parametrize("models", [pytest.param(24, id="few"), pytest.param(290, id="many")])
+def test_the_zoo_with_faults(run_and_kill, tmp_path, models):
     """Exactly the faulty ones are marked, whatever node they were on."""
     source = tmp_path / "zoo"
-    expected = make_zoo(source, FAULTY_MODELS)
-    report, inodes = run_and_kill(source, FAULTY_MODELS // 3)
+    expected = make_zoo(source, models)
+    report, inodes = run_and_kill(source, models // 3)
     statuses = {os.path.relpath(outcome.source, source): outcome.status.value for outcome in report.outcomes}
     assert statuses.keys() == expected.keys()
     assert all(statuses[name] in allowed for name, allowed in expected.items()), statuses
