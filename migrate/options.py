@@ -193,6 +193,8 @@ class MigrateOptions:
       publish: "pass": a model that differs from its original is not published; "all": it is, and stays `regressed`.
       quarantine: folder that receives a model that differs and is not published, "" to drop it.
       already_tf2: "skip": a TF2 SavedModel is left alone; "copy": it is copied to the destination.
+      side_by_side: run the original while the migrated model is still being written, unless `limits` bound memory or
+        disk; for one model, not for zoos, which fill the cores with others.
     """
 
     overwrite: bool = False
@@ -214,6 +216,7 @@ class MigrateOptions:
     publish: str = "pass"
     quarantine: str = ""
     already_tf2: str = "skip"
+    side_by_side: bool = True
 
     @property
     def reading(self) -> ReadOptions:

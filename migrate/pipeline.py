@@ -9,26 +9,29 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from migrate import detect, errors, isolation, keras3, scan, sources
+from migrate import detect, errors, isolation, keras3, records, scan, sources
 from migrate.model import KERAS, READABLE, Finding, Format, Source
 from migrate.options import MigrateOptions, ReadOptions, RebuildOptions
 from migrate.outcome import Outcome, Status
 from migrate.publish import archive, card, example
 from migrate.verdict import EMPTY_BATCH, Verdict, Verification
 from migrate.verify.extras import Extras
-from migrate.verify.migration import verify_migration
+from migrate.verify.migration import run_original, verify_migration
 from migrate.verify.original import check_original
+from migrate.verify.results import Results
 from migrate.verify.runners.side import MIGRATED, RUNNERS, SESSION
 from migrate.write import copying, provenance, staging
 
 if TYPE_CHECKING:
     from migrate.inputs.calls import Call
+    from migrate.rebuild.module import Rebuilt
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +63,21 @@ class BuildRequest:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """As what the source was read (a Keras SavedModel perhaps by its graph), and what to verify beside the calls."""
+
+    format: Format
+    extras: Extras = dataclasses.field(default_factory=Extras)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """What came of it: findings of all three stages, what to verify beside the planned calls, the source's digest, as
-    what it was read (a Keras SavedModel perhaps by its graph), and Python that calls the model ("" where no inputs
-    could be made up)."""
+    """What came of it: findings of all three stages, what was planned, the source's digest, and Python that calls the
+    model ("" where no inputs could be made up)."""
 
     findings: tuple[Finding, ...]
-    extras: Extras
+    planned: Planned
     digest: str
-    format: Format
     example: str = ""
 
 
@@ -100,6 +109,8 @@ CHECK = isolation.Job("migrate.pipeline:check", CheckRequest, type(None))
 _STAGE_FILE = "stage"
 _SCRATCH = "scratch"
 _CALLS = "calls"
+_PLANNED = "planned.json"
+_POLL_SECONDS = 0.02
 _SOURCE = "source"
 
 
@@ -318,20 +329,49 @@ def _write_keras3(found: Source, dest: str, work: str, options: MigrateOptions, 
 
 def _make(found: Source, staged: str, work: str, dest: str, options: MigrateOptions, progress: Progress) -> None:
     """Builds the migrated model, judges it, and writes its page."""
-    built = _build(found, staged, work, options, progress)
-    found = dataclasses.replace(found, format=built.format)
-    progress.format = found.format.value
-    if options.verify != "none":
-        progress.stage = "verify"
-        # A graph that was let write files may write what it likes: neither the original nor what is to be published.
-        with isolation.protect(found.path, staged):
-            progress.verification = verify_migration(found, staged, work, built.extras, options)
-        check_original(progress.verification, found.path)
+    with contextlib.ExitStack() as beside:
+        begun = None
+        if _runs_beside(options):
+            with isolation.protect(found.path, os.path.dirname(staged), os.path.join(work, _SCRATCH)):
+                begun = beside.enter_context(isolation.Aside(functools.partial(_run_original, found, work, options)))
+        built = _build(found, staged, work, options, progress)
+        found = dataclasses.replace(found, format=built.planned.format)
+        progress.format = found.format.value
+        if options.verify != "none":
+            progress.stage = "verify"
+            # A graph that was let write files may write what it likes: neither the original nor what is published.
+            with isolation.protect(found.path, staged):
+                progress.verification = verify_migration(
+                    found, staged, work, built.planned.extras, options, begun.get if begun else None
+                )
+            check_original(progress.verification, found.path)
     record = _complete_record(staged, progress.verification)
     with open(os.path.join(staged, card.FILE), "w", encoding="utf-8") as file:
         file.write(card.write_card(os.path.basename(dest), record, built.example))
     if not progress.verification or progress.verification.verdict is not Verdict.FAIL:
         progress.stage = "write"
+
+
+def _runs_beside(options: MigrateOptions) -> bool:
+    """Whether the original runs while the migrated model is written: not where limits say what a model may take, nor
+    where the search for inputs that reach more has yet to begin."""
+    is_limited = options.limits.memory_limit or options.limits.disk_limit
+    return options.verify != "none" and options.side_by_side and not is_limited and not options.coverage
+
+
+def _run_original(found: Source, work: str, options: MigrateOptions, interrupt: isolation.Interrupt) -> Results:
+    """As soon as the process that builds has said what is asked."""
+    path = os.path.join(work, _PLANNED)
+    while not os.path.exists(path):
+        if interrupt.wait(_POLL_SECONDS):
+            raise isolation.JobError("stopped", state="cancelled", where=found.path)
+    planned = _load_planned(path)
+    return run_original(dataclasses.replace(found, format=planned.format), work, planned.extras, options)
+
+
+def _load_planned(path: str) -> Planned:
+    with open(path, encoding="utf-8") as file:
+        return records.from_json(Planned, json.load(file))
 
 
 def _build(source: Source, staged: str, work: str, options: MigrateOptions, progress: Progress) -> Built:
@@ -380,7 +420,6 @@ def build(request: BuildRequest) -> Built:
 
     from migrate import readers
     from migrate.graph import dumping, removed_ops
-    from migrate.inputs import calls
     from migrate.readers import validity
     from migrate.rebuild import module
     from migrate.verify import planning
@@ -392,7 +431,7 @@ def build(request: BuildRequest) -> Built:
         with open(os.path.join(request.work, _STAGE_FILE), "w", encoding="utf-8") as file:
             file.write(stage)
 
-    for left in (request.staged, *(os.path.join(request.work, name) for name in (_CALLS, _SCRATCH))):
+    for left in (request.staged, os.path.join(request.work, _SCRATCH)):
         shutil.rmtree(left, ignore_errors=True)  # of a process that was killed, for which this one makes up
     enter("read")
     # Before anything of the model runs, and before any part of it is believed.
@@ -416,6 +455,8 @@ def build(request: BuildRequest) -> Built:
             raise
         raise explained from failure
     enter("write")
+    # Before writing takes its time: what was planned can be asked of the original meanwhile.
+    planned = _plan(request, rebuilt) if request.verify else Planned(format=model.source.format)
     written = writer.write_model(
         rebuilt, request.staged, request.weights, check_weights=request.check_weights, scratch=scratch
     )
@@ -430,15 +471,28 @@ def build(request: BuildRequest) -> Built:
     record["options"]["allow_unsafe_ops"] = list(request.allow_unsafe_ops)
     record["options"]["op_library"] = [os.path.basename(path) for path in request.op_library]
     provenance.write_record(request.staged, record)
-    extras = Extras()
     code = _write_example(record, planning.plan_example(rebuilt, seed=request.seed))
-    if request.verify:
-        folder = os.path.join(request.work, _CALLS)
-        os.makedirs(folder, exist_ok=True)
-        planned = planning.plan_calls(rebuilt, seed=request.seed)
-        calls.save_calls(folder, planned)
-        extras = planning.plan_extras(rebuilt, planned)
-    return Built(findings=findings, extras=extras, digest=digest, format=model.source.format, example=code)
+    return Built(findings=findings, planned=planned, digest=digest, example=code)
+
+
+def _plan(request: BuildRequest, rebuilt: Rebuilt) -> Planned:
+    """Saves calls, then says so; what a process has said that was killed is what this one would say."""
+    from migrate.inputs import calls
+    from migrate.verify import planning
+
+    path = os.path.join(request.work, _PLANNED)
+    if os.path.exists(path):
+        return _load_planned(path)
+    folder = os.path.join(request.work, _CALLS)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    made = planning.plan_calls(rebuilt, seed=request.seed)
+    calls.save_calls(folder, made)
+    planned = Planned(format=rebuilt.state.model.source.format, extras=planning.plan_extras(rebuilt, made))
+    with open(f"{path}.partial", "w", encoding="utf-8") as file:
+        json.dump(records.to_json(planned), file)
+    os.rename(file.name, path)
+    return planned
 
 
 def _write_example(record: dict[str, Any], planned: Sequence[Call]) -> str:

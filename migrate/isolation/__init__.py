@@ -5,7 +5,19 @@ instead of the seconds of the import. It forks while TensorFlow is only imported
 something: a running TensorFlow has threads, and threads do not survive a fork.
 """
 
-from migrate.isolation.client import JobError, JobResult, Server, keep_logs, protect, run_job, shared_server
+from migrate.isolation.aside import Aside
+from migrate.isolation.client import Interrupt, JobError, JobResult, Server, keep_logs, protect, run_job, shared_server
 from migrate.isolation.job import Job
 
-__all__ = ["Job", "JobError", "JobResult", "Server", "keep_logs", "protect", "run_job", "shared_server"]
+__all__ = [
+    "Aside",
+    "Interrupt",
+    "Job",
+    "JobError",
+    "JobResult",
+    "Server",
+    "keep_logs",
+    "protect",
+    "run_job",
+    "shared_server",
+]

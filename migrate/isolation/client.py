@@ -39,6 +39,7 @@ _GRACE_SECONDS = 30.0
 _TRIES = 3
 _protected: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("protected", default=())
 _log_file: contextvars.ContextVar[str] = contextvars.ContextVar("log_file", default="")
+_interrupt: contextvars.ContextVar[Interrupt | None] = contextvars.ContextVar("interrupt", default=None)
 
 
 # What absl prints behind and before what it has to say (absl/log, absl/debugging/symbolize).
@@ -66,6 +67,48 @@ class _LostError(Exception):
     def __init__(self, *, begun: bool) -> None:
         super().__init__()
         self.begun = begun
+
+
+class Interrupt:
+    """Ends, from another thread, the jobs of the blocks that it is given to (`interruptible`)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._event = threading.Event()
+        self._connections: set[socket.socket] = set()
+
+    @property
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Until it is set, at most so long; whether it is."""
+        return self._event.wait(seconds)
+
+    def set(self) -> None:
+        """Their running jobs, and all later ones, raise JobError "cancelled"."""
+        with self._lock:
+            self._event.set()
+            for connection in self._connections:
+                _shut(connection)
+
+    @contextlib.contextmanager
+    def hold(self, connection: socket.socket) -> Iterator[None]:
+        """While a job runs behind `connection`."""
+        with self._lock:
+            self._connections.add(connection)
+            if self.is_set:
+                _shut(connection)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._connections.discard(connection)
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +167,7 @@ class Server:
         """Ends all running jobs; they and all later ones raise JobError "cancelled"."""
         self._cancelled = True
         for connection in list(self._connections):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            _shut(connection)
 
     def reopen(self) -> None:
         """Takes jobs again after `cancel`."""
@@ -281,26 +323,28 @@ class Server:
         """
         watcher = 0
         reply: protocol.Reply | None = None
+        interrupt = _interrupt.get() or Interrupt()
         with socket.socket(socket.AF_UNIX) as connection:
             self._connections.add(connection)
             try:
                 connection.settimeout(_START_SECONDS)
                 connection.connect(path)
-                protocol.send_message(connection, call)
-                replies = protocol.receive_messages(connection)
-                begun = protocol.receive_message(replies, protocol.Started)
-                if begun is not None:
-                    watcher = begun.pid
-                    self.prepare(soon)
-                    connection.settimeout(None if call.timeout is None else call.timeout + _GRACE_SECONDS)
-                    reply = protocol.receive_message(replies, protocol.Reply)
+                with interrupt.hold(connection):
+                    protocol.send_message(connection, call)
+                    replies = protocol.receive_messages(connection)
+                    begun = protocol.receive_message(replies, protocol.Started)
+                    if begun is not None:
+                        watcher = begun.pid
+                        self.prepare(soon)
+                        connection.settimeout(None if call.timeout is None else call.timeout + _GRACE_SECONDS)
+                        reply = protocol.receive_message(replies, protocol.Reply)
             except OSError:
                 if watcher:  # it was stopped: by the job, or by what has stopped the job as well
                     with contextlib.suppress(ProcessLookupError, PermissionError):
                         os.kill(watcher, signal.SIGKILL)
             finally:
                 self._connections.discard(connection)
-        if self._cancelled:
+        if self._cancelled or interrupt.is_set:
             raise JobError("stopped", state=protocol.CANCELLED, where=where)
         if not watcher:
             self._replace(path)
@@ -378,6 +422,16 @@ def protect(*paths: str) -> Iterator[None]:
         yield
     finally:
         _protected.reset(token)
+
+
+@contextlib.contextmanager
+def interruptible(interrupt: Interrupt) -> Iterator[None]:
+    """Jobs of the block end when `interrupt` is set."""
+    token = _interrupt.set(interrupt)
+    try:
+        yield
+    finally:
+        _interrupt.reset(token)
 
 
 _shared: list[Server] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from collections.abc import Callable
 
 from migrate.model import Source
 from migrate.options import MigrateOptions
@@ -13,10 +14,13 @@ from migrate.verify.exploring import add_coverage, explore_calls
 from migrate.verify.extras import Extras
 from migrate.verify.judging import tolerances
 from migrate.verify.judging.judgement import Criteria
-from migrate.verify.pair import Pair, compare_pair
+from migrate.verify.pair import Pair, compare_pair, prepare_baseline
+from migrate.verify.results import Results
 from migrate.verify.runners.request import Explored, ExploreRequest, RunRequest
-from migrate.verify.runners.side import MIGRATED, ORIGINALS, SESSION, Side
+from migrate.verify.runners.side import MIGRATED, ORIGINALS, SESSION, Side, run_side
 from migrate.write import transfer
+
+_COPY = "candidate"
 
 
 def verify_migration(
@@ -25,6 +29,7 @@ def verify_migration(
     work: str,
     extras: Extras,
     options: MigrateOptions,
+    begun: Callable[[], Results] | None = None,
 ) -> Verification:
     """Runs both sides on the calls saved in `work`/calls.
 
@@ -34,12 +39,40 @@ def verify_migration(
       work: scratch folder.
       extras: what was planned beside the calls.
       options: limits, tolerance, custom ops.
+      begun: what gives the answers of `run_original`, where that runs already.
 
     Raises:
       JobError: a side crashed or hung.
     """
-    copy = os.path.join(work, "candidate")
+    pair = _plan_pair(source, work, extras, options)
+    copy = os.path.join(work, _COPY)
     transfer.share_tree(written, copy)
+    beside = tolerances.find_file(source.path)
+    criteria = Criteria(
+        tolerance=options.tolerance,
+        tolerances=tolerances.load_tolerances(beside) if beside else {},
+        strict=options.verify == "strict",
+        trainable=not options.rebuild.trainable,
+    )
+    explored = _explore(source, copy, work, options) if options.coverage else None
+    verification, _, _ = compare_pair(pair, criteria, options.limits, begun=begun)
+    shutil.rmtree(copy, ignore_errors=True)
+    listed = tuple(
+        {"output": pattern, **dataclasses.asdict(tolerance), "source": beside}
+        for pattern, tolerance in criteria.tolerances.items()
+    )
+    previews = tuple(preview.to_record() for preview in extras.inputs)
+    verification = dataclasses.replace(verification, inputs=previews, tolerances=listed)
+    return add_coverage(verification, explored) if explored else verification
+
+
+def run_original(source: Source, work: str, extras: Extras, options: MigrateOptions) -> Results:
+    """The original's answers, for which nothing need have been written yet: arguments and errors as above."""
+    return run_side(prepare_baseline(_plan_pair(source, work, extras, options)).baseline, options.limits)
+
+
+def _plan_pair(source: Source, work: str, extras: Extras, options: MigrateOptions) -> Pair:
+    copy = os.path.join(work, _COPY)
     common = RunRequest(
         path=source.path,
         calls=os.path.join(work, "calls"),
@@ -50,7 +83,7 @@ def verify_migration(
         update_call=extras.update_call,
         read=options.reading,
     )
-    pair = Pair(
+    return Pair(
         baseline=Side(kind=ORIGINALS[source.format], request=common, label=f"baseline {source.path}"),
         candidate=Side(
             kind=MIGRATED,
@@ -60,23 +93,6 @@ def verify_migration(
         random=extras.random,
         racy=extras.racy,
     )
-    beside = tolerances.find_file(source.path)
-    criteria = Criteria(
-        tolerance=options.tolerance,
-        tolerances=tolerances.load_tolerances(beside) if beside else {},
-        strict=options.verify == "strict",
-        trainable=not options.rebuild.trainable,
-    )
-    explored = _explore(source, copy, work, options) if options.coverage else None
-    verification, _, _ = compare_pair(pair, criteria, options.limits)
-    shutil.rmtree(copy, ignore_errors=True)
-    listed = tuple(
-        {"output": pattern, **dataclasses.asdict(tolerance), "source": beside}
-        for pattern, tolerance in criteria.tolerances.items()
-    )
-    previews = tuple(preview.to_record() for preview in extras.inputs)
-    verification = dataclasses.replace(verification, inputs=previews, tolerances=listed)
-    return add_coverage(verification, explored) if explored else verification
 
 
 def _explore(source: Source, copy: str, work: str, options: MigrateOptions) -> Explored:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from migrate import isolation
@@ -42,9 +43,14 @@ class Pair:
 
 
 def compare_pair(
-    pair: Pair, criteria: Criteria, limits: Limits, *, level: str = "training"
+    pair: Pair,
+    criteria: Criteria,
+    limits: Limits,
+    *,
+    level: str = "training",
+    begun: Callable[[], Results] | None = None,
 ) -> tuple[Verification, Results, Results]:
-    """Runs what is not known yet and judges it.
+    """Runs what is not known yet and judges it; `begun` gives what the baseline answers, which runs already.
 
     Random calls are made with the same random numbers on both sides where both hold the same generators, and then
     compared exactly. What cannot be shared is asked of the baseline again and again, since a seeded generator starts
@@ -54,10 +60,9 @@ def compare_pair(
     Raises:
       JobError: a side crashed or hung.
     """
-    if pair.random and isinstance(pair.candidate, Side) and isinstance(pair.baseline, Side):
-        pair = dataclasses.replace(pair, baseline=_ask(pair.baseline, share=pair.candidate.kind in (MIGRATED, SERVING)))
+    pair = prepare_baseline(pair)
     try:
-        baseline = run_side(pair.baseline, limits)
+        baseline = begun() if begun is not None else run_side(pair.baseline, limits)
     except isolation.JobError as error:
         if error.state != "died":
             raise
@@ -140,6 +145,13 @@ def compare_pair(
         unsteady, _ = _find_random(pair.candidate, candidate, pair.random, criteria, limits)
         verification = judge(random, unsteady - random, ordered)
     return verification, baseline, candidate
+
+
+def prepare_baseline(pair: Pair) -> Pair:
+    """With all that a baseline is asked; what a candidate is asked hangs on the baseline's answers."""
+    if pair.random and isinstance(pair.candidate, Side) and isinstance(pair.baseline, Side):
+        return dataclasses.replace(pair, baseline=_ask(pair.baseline, share=pair.candidate.kind in (MIGRATED, SERVING)))
+    return pair
 
 
 def _differ(verification: Verification, places: Places) -> bool:

@@ -50,7 +50,7 @@ class Task:
 _NO_MODELS = frozenset(kind.value for kind in Format if kind not in (*READABLE, Format.TF2_SAVED_MODEL, Format.ARCHIVE))
 NO_MODEL = "an archive without a model that is migrated"
 # Options that change how a result comes about, not what it is.
-_WAYS = ("overwrite", "limits", "dump_graphs", "quarantine", "weights")
+_WAYS = ("overwrite", "limits", "dump_graphs", "quarantine", "weights", "side_by_side")
 
 
 def digest_options(options: MigrateOptions) -> str:
@@ -112,7 +112,7 @@ def _migrate(task: Task, progress: pipeline.Progress, listing: digests.Listing |
     def write_receipt(outcome: Outcome, staged: str) -> None:
         receipts.write(_describe(task, outcome, listing, progress.digest, journal.list_files(staged)), staged)
 
-    options = dataclasses.replace(task.options, quarantine=task.quarantine)
+    options = dataclasses.replace(task.options, quarantine=task.quarantine, side_by_side=False)
     try:
         kind = detect.detect_format(task.path).format if os.path.isfile(task.path) else None
         if kind is not None and kind not in (*READABLE, Format.ARCHIVE):
