@@ -193,8 +193,8 @@ class MigrateOptions:
       publish: "pass": a model that differs from its original is not published; "all": it is, and stays `regressed`.
       quarantine: folder that receives a model that differs and is not published, "" to drop it.
       already_tf2: "skip": a TF2 SavedModel is left alone; "copy": it is copied to the destination.
-      side_by_side: run the original while the migrated model is still being written, unless `limits` bound memory or
-        disk; for one model, not for zoos, which fill the cores with others.
+      side_by_side: let one model have several processes at once (the original runs while the migrated model is still
+        being written), unless `limits` bound memory or disk; zoos fill the cores with other models instead.
     """
 
     overwrite: bool = False
@@ -217,6 +217,11 @@ class MigrateOptions:
     quarantine: str = ""
     already_tf2: str = "skip"
     side_by_side: bool = True
+
+    @property
+    def fills_cores(self) -> bool:
+        """`side_by_side`, where no limit says what a model may take."""
+        return self.side_by_side and not self.limits.memory_limit and not self.limits.disk_limit
 
     @property
     def reading(self) -> ReadOptions:

@@ -15,7 +15,7 @@ import typing
 import pytest
 
 import migrate
-from migrate import errors, isolation, pipeline
+from migrate import building, errors, isolation
 from migrate.isolation import client, folders
 from migrate.isolation.job import find_function
 from migrate.model import Severity
@@ -97,7 +97,7 @@ def test_jobs_say_what_their_functions_take_and_return(job):
 
 
 def test_every_job_is_found():
-    assert len(JOBS) >= 15 and pipeline.BUILD in JOBS
+    assert len(JOBS) >= 15 and building.BUILD in JOBS
 
 
 def test_each_job_has_a_process(server):
@@ -309,6 +309,54 @@ def test_kept_log(server, tmp_path):
     assert len(text) > 300_000
 
 
+def test_work_beside_its_caller(server):
+    with isolation.Aside(lambda _: server.run(isolated_jobs.find("echo"), {"value": 1}).value) as aside:
+        assert server.run(isolated_jobs.find("echo"), {"value": 2}).value == 2
+        assert aside.get() == 1
+
+
+def test_what_fails_beside_its_caller_fails_when_it_is_awaited(server):
+    with isolation.Aside(lambda _: server.run(isolated_jobs.find("refuse"), {})) as aside:
+        assert server.run(isolated_jobs.find("echo"), {"value": 2}).value == 2
+        with pytest.raises(errors.MigrateError):
+            aside.get()
+
+
+def test_nothing_goes_on_beside_a_caller_that_has_failed(server, tmp_path):
+    """Its job ends, and nobody else's does."""
+    marks = {name: tmp_path / name for name in ("mine", "other")}
+    ended = []
+
+    def hang(name):
+        try:
+            server.run(isolated_jobs.find("hang"), {"mark": str(marks[name])}, limits=Limits(timeout=3))
+        except isolation.JobError as error:
+            ended.append((name, error.state))
+
+    other = threading.Thread(target=hang, args=("other",))
+    other.start()
+    with pytest.raises(KeyError), isolation.Aside(lambda _: hang("mine")):
+        while not all(mark.with_suffix(".started").exists() for mark in marks.values()):
+            time.sleep(0.01)
+        raise KeyError("the caller's own")
+    assert ended == [("mine", "cancelled")]
+    other.join()
+    assert ended[1:] == [("other", "timed_out")]
+
+
+def test_interrupted_before_it_began(server):
+    began = []
+
+    def wait(interrupt):
+        while not interrupt.wait(0.01):
+            pass
+        began.append(interrupt.is_set)
+
+    with isolation.Aside(wait):
+        pass
+    assert began == [True]
+
+
 def test_cancelled(server):
     with isolation.Server() as own:
         own.run(isolated_jobs.find("echo"), {"value": 0})
@@ -387,7 +435,7 @@ assert context.context_safe() is None or not context.context()._initialized
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are counted in /proc")
 def test_what_the_server_imports_runs_nothing(python):
     """A TensorFlow that has run has threads, which no fork survives."""
-    jobs = [pipeline.BUILD, *side.RUNNERS.values()]
+    jobs = [building.BUILD, *side.RUNNERS.values()]
     names = [name for job in jobs for name in job.needs]
     assert "migrate.rebuild.module" in names and "tensorflow_hub" in names
     done = subprocess.run([python, "-c", _PREPARED, *names], capture_output=True, text=True, check=False)

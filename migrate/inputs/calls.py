@@ -60,7 +60,15 @@ def save_calls(folder: str, calls: Iterable[Call]) -> None:
 
 def load_calls(folder: str, skip: Collection[str] = ()) -> list[Call]:
     """What `save_calls` wrote, without the cases named in `skip`."""
-    values = arrays.load_arrays(os.path.join(folder, _INPUTS))
+    return _load(folder, skip, arrays.load_arrays(os.path.join(folder, _INPUTS)))
+
+
+def list_calls(folder: str, skip: Collection[str] = ()) -> list[Call]:
+    """As `load_calls`, with None for each input: for who only asks what is called."""
+    return _load(folder, skip, {})
+
+
+def _load(folder: str, skip: Collection[str], values: Mapping[str, Any]) -> list[Call]:
     with open(os.path.join(folder, _CALLS), encoding="utf-8") as file:
         entries = json.load(file)
     return [
@@ -68,7 +76,7 @@ def load_calls(folder: str, skip: Collection[str] = ()) -> list[Call]:
             tags=tuple(entry["tags"]),
             signature=entry["signature"],
             case=entry["case"],
-            inputs={key: values[f"{position}|{key}"] for key in entry["keys"]},
+            inputs={key: values.get(f"{position}|{key}") for key in entry["keys"]},
             answers=entry["answers"],
         )
         for position, entry in enumerate(entries)

@@ -55,7 +55,7 @@ def verify_migration(
         trainable=not options.rebuild.trainable,
     )
     explored = _explore(source, copy, work, options) if options.coverage else None
-    verification, _, _ = compare_pair(pair, criteria, options.limits, begun=begun)
+    verification, _, _ = compare_pair(pair, criteria, options.limits, begun=begun, side_by_side=options.fills_cores)
     shutil.rmtree(copy, ignore_errors=True)
     listed = tuple(
         {"output": pattern, **dataclasses.asdict(tolerance), "source": beside}

@@ -49,8 +49,10 @@ def compare_pair(
     *,
     level: str = "training",
     begun: Callable[[], Results] | None = None,
+    side_by_side: bool = False,
 ) -> tuple[Verification, Results, Results]:
-    """Runs what is not known yet and judges it; `begun` gives what the baseline answers, which runs already.
+    """Runs what is not known yet and judges it; `begun` gives what the baseline answers, which runs already, and
+    `side_by_side` lets the candidate have two processes at once.
 
     Random calls are made with the same random numbers on both sides where both hold the same generators, and then
     compared exactly. What cannot be shared is asked of the baseline again and again, since a seeded generator starts
@@ -80,7 +82,7 @@ def compare_pair(
         pair = dataclasses.replace(pair, candidate=_ask(pair.candidate, refused=refused))
     if isinstance(pair.candidate, Side) and baseline.shared:
         pair = dataclasses.replace(pair, candidate=_ask(pair.candidate, generators=baseline.generators))
-    candidate = run_side(pair.candidate, limits)
+    candidate = run_side(pair.candidate, limits, side_by_side=side_by_side)
     signatures = pair.interface or (baseline.interface, candidate.interface)
     # Agreeing lines of an interface say nothing in the record of a whole zoo.
     parts = compare_interfaces(*signatures)
@@ -188,7 +190,7 @@ def _is_large(first: Results, second: Results) -> bool:
 
 
 def _answers(results: Results) -> Answers:
-    return Answers(folder=results.loaded_from, unsteady=tuple(results.unsteady))
+    return Answers(folder=results.loaded_from, unsteady=tuple(results.unsteady), coverage=tuple(results.coverage))
 
 
 def _skip_empty(side: Side | Results) -> Side | Results:

@@ -15,6 +15,8 @@ import numpy as np
 from migrate import spool
 from migrate.verdict import Coverage
 
+# In the folder of a side's results: those of what another process did of it.
+BESIDE = "beside"
 _VALUES, _STATUS, _UNDER_WAY = "results.bin", "results.json", "under_way.txt"
 
 
@@ -136,7 +138,20 @@ class Results:
     @property
     def size(self) -> int:
         """Bytes that its values take where they lie; 0 for values in memory."""
-        return os.path.getsize(os.path.join(self.loaded_from, _VALUES)) if self.loaded_from else 0
+        files = (os.path.join(self.loaded_from, part, _VALUES) for part in ("", BESIDE))
+        return sum(os.path.getsize(file) for file in files if os.path.exists(file)) if self.loaded_from else 0
+
+    def add(self, other: Results) -> None:
+        """What another process answered for the same side."""
+        self.outputs |= other.outputs
+        self.refusals |= other.refusals
+        self.gradients |= other.gradients
+        self.shared |= other.shared
+        self.generators |= other.generators
+        self.fixed_seeds += other.fixed_seeds
+        self.notes += other.notes
+        if other.shared_updates is not None:
+            self.shared_updates = other.shared_updates
 
     def save(self, folder: str = "") -> None:
         """Completes what lies in the folder; without one in `self.folder`."""
@@ -190,7 +205,15 @@ class Results:
 
     @classmethod
     def load(cls, folder: str) -> Results:
-        """Values are views into the file, read when they are looked at."""
+        """Values are views into the file, read when they are looked at. What lies in the folder BESIDE is added."""
+        found = cls._load(folder)
+        beside = os.path.join(folder, BESIDE)
+        if os.path.isdir(beside):
+            found.add(cls._load(beside))
+        return found
+
+    @classmethod
+    def _load(cls, folder: str) -> Results:
         with open(os.path.join(folder, _STATUS), encoding="utf-8") as file:
             status = json.load(file)
         reader = spool.Reader(os.path.join(folder, _VALUES))

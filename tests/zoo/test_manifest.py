@@ -181,8 +181,8 @@ _STRICTER = {
 # A new option belongs here or among CONSENTS: somebody has to decide.
 _HARMLESS = {
     "already_tf2", "also", "archive", "checkpoint", "core", "coverage", "do_lower_case", "inference_tags", "inputs",
-    "keras_backend", "outputs", "pieces", "seed", "signature", "signature_map", "thaw", "trainable", "training_input",
-    "training_tags", "xai",
+    "keras_backend", "outputs", "pieces", "seed", "side_by_side", "signature", "signature_map", "thaw", "trainable",
+    "training_input", "training_tags", "xai",
 }  # fmt: skip
 
 

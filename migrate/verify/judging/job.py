@@ -7,7 +7,7 @@ import dataclasses
 
 from migrate.isolation.job import Job
 from migrate.options import Tolerance
-from migrate.verdict import TRAINING, OutputDiff, Verification
+from migrate.verdict import TRAINING, Coverage, OutputDiff, Verification
 from migrate.verify.judging.judgement import Criteria, compare_results, find_random
 from migrate.verify.judging.trials import Drawn
 from migrate.verify.results import Results
@@ -21,15 +21,17 @@ class Answers:
 
     Attributes:
       folder: that `Results.save` wrote.
-      unsteady: Results.unsteady, as it was found since.
+      unsteady, coverage: as of Results, as they were found since.
     """
 
     folder: str
     unsteady: tuple[str, ...] = ()
+    coverage: tuple[Coverage, ...] = ()
 
     def load(self) -> Results:
         found = Results.load(self.folder)
         found.unsteady = list(self.unsteady)
+        found.coverage = list(self.coverage)
         return found
 
 

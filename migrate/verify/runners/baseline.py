@@ -407,7 +407,8 @@ def _run_losses(model: LegacyModel, variant: GraphVariant, found: result_files.R
         loaded = LoadedVariant(model, variant)
         with loaded.graph.as_default():
             found.trainable = [variable.op.name for variable in tf.compat.v1.trainable_variables()]
-            found.losses = [as_array(loaded.session.run(name, loaded.make_feeds({}, {}))) for name in names]
+            values = loaded.session.run(names, loaded.make_feeds({}, {})) if names else []
+            found.losses = [as_array(value) for value in values]
             if variables:
                 # Of a checkpoint's variables, those that the reader takes for the model's.
                 held = {name for spec in variant.variables for name in (spec.name, spec.node)}

@@ -11,27 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from migrate.arrays import RaggedValue, SparseValue
-from migrate.inputs import calls as call_files
 
 
 def spell_variable(name: str) -> str:
     """A variable's name without TF's ":0"."""
     return re.sub(r":\d+$", "", name)
-
-
-def find_piece(record: Mapping[str, Any], call: call_files.Call) -> tuple[Mapping[str, Any] | None, bool]:
-    """The piece, and its `training` value, that stands for a signature of a variant."""
-    for piece in record["pieces"]:
-        for mode in piece["modes"]:
-            if piece["signature"] == call.signature and mode["tags"] == list(call.tags):
-                return piece, mode["training"]
-    return None, False
-
-
-def has_signature(piece: Mapping[str, Any], call: call_files.Call) -> bool:
-    """Whether `signatures[...]` can make the call: it stands for the first mode, and `tf.saved_model.load`
-    gives it no defaults, so every input must be there."""
-    return list(call.tags) == piece["modes"][0]["tags"] and set(piece["arguments"]) <= set(call.inputs)
 
 
 def call_piece(
@@ -96,11 +80,6 @@ def bind_inputs(piece: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[li
 def name_outputs(piece: Mapping[str, Any], outputs: Any) -> dict[str, Any]:
     """What a call returned, by output key: one tensor bears the key that the record says."""
     return dict(outputs) if isinstance(outputs, Mapping) else {piece.get("bare_output") or "default": outputs}
-
-
-def has_plain_call(piece: Mapping[str, Any], training: bool) -> bool:
-    """Whether the plain call is another one than the full one: it leaves out `return_endpoints` or `training`."""
-    return bool(piece["has_endpoints"] or (piece["has_training"] and not training))
 
 
 def call_signature(loaded: Any, piece: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@ and as a Keras layer."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,32 +12,21 @@ from migrate.inputs import calls as call_files
 from migrate.model import SEED_STATE
 from migrate.verdict import (
     CALLABLE,
-    EMPTY_BATCH,
-    INFERENCE,
     PLAIN,
-    SESSION,
     SIGNATURE,
     TRAINED,
     TRAINED_PLAIN,
-    Coverage,
 )
 from migrate.verify import results as result_files
 from migrate.verify.draws import Answer, draw_in_turns
 from migrate.verify.runners import belongings, layer, served, sharing
-from migrate.verify.runners.calling import (
-    call_piece,
-    call_signature,
-    find_piece,
-    has_plain_call,
-    has_signature,
-    to_tensor,
-    to_value,
-)
+from migrate.verify.runners.calling import call_piece, call_signature, to_tensor, to_value
 from migrate.verify.runners.gradients import tape_gradients
-from migrate.verify.runners.migrated_state import LoadedModel, release_memory
+from migrate.verify.runners.migrated_state import LoadedModel, find_state, release_memory
 from migrate.verify.runners.process import prepare_process
-from migrate.verify.runners.request import RunRequest
+from migrate.verify.runners.request import COPIES, OBJECT, RunRequest
 from migrate.verify.signature_defs import describe_migrated
+from migrate.verify.ways import find_piece, has_plain_call, is_way
 from migrate.verify.weights import draw_all
 from migrate.write import provenance
 
@@ -51,7 +41,19 @@ def run(wish: RunRequest) -> None:
     if record is None:
         raise ValueError("the model has no migration record")
     planned = call_files.load_calls(wish.calls, wish.skip)
-    found = result_files.Results(interface=describe_migrated(wish.path, record), folder=wish.results, model=wish.path)
+    found = result_files.Results(folder=wish.results, model=wish.path)
+    if wish.part != COPIES:
+        _run_object(record, planned, found, wish)
+    if wish.part != OBJECT:
+        _run_copies(record, planned, found, wish)
+    found.save()
+
+
+def _run_object(
+    record: Mapping[str, Any], planned: list[call_files.Call], found: result_files.Results, wish: RunRequest
+) -> None:
+    """All that is asked of the model as `tf.saved_model.load` gives it."""
+    found.interface = describe_migrated(wish.path, record)
     loaded = LoadedModel(wish.path)
     found.keeps_seeds = any(SEED_STATE in name for name in loaded.variables)
     if wish.draw_calls and not loaded.has_state:
@@ -65,8 +67,7 @@ def run(wish: RunRequest) -> None:
             drawn = _run_route(loaded, record, wanted, route, found, wish)
             found.draws |= draw_in_turns(drawn, wish.draw_calls, wish.draw_seconds)
     loaded.reset()
-    is_whole = not wish.repeat and not wish.draw_calls
-    if is_whole:
+    if wish.is_whole:
         layer.run_layer(loaded, record, planned, found)
         loaded.reset()
         belongings.read_migrated(wish.path, record, loaded.object, found)
@@ -83,13 +84,17 @@ def run(wish: RunRequest) -> None:
     # Last of this model: the weights are not put back.
     _run_reweighed(loaded, record, [call for call in planned if call.id in wish.reweigh_calls], found, wish)
     loaded.close()  # A model takes several times its size; one at a time is enough.
-    if is_whole:
-        served.run_session(wish.path, record, planned, found, has_state=loaded.has_state)
-        found.coverage.extend(_find_coverage(record, planned, found))
+
+
+def _run_copies(
+    record: Mapping[str, Any], planned: list[call_files.Call], found: result_files.Results, wish: RunRequest
+) -> None:
+    """What needs a load of its own: a v1 session, and a copy that draws what the other side draws."""
+    if wish.is_whole:
+        served.run_session(wish.path, record, planned, found, has_state=any(find_state(wish.path)))
         release_memory()
     if wish.generators:
         _run_shared(record, [call for call in planned if call.id in wish.generators], found, wish)
-    found.save()
 
 
 def _run_route(
@@ -104,7 +109,7 @@ def _run_route(
     drawn: dict[tuple[str, str], Answer] = {}
     for call in wanted:
         piece, training = find_piece(record, call)
-        if piece is None or not _is_way(route, piece, call, training):
+        if piece is None or not is_way(route, piece, call, training):
             continue
         if call.id in wish.refused and (training or not loaded.has_state):
             continue  # It costs as much as an answer; elsewhere what it moves before it fails must be moved.
@@ -141,7 +146,7 @@ def _run_gradients(
             continue
         inputs = {key: to_tensor(value, piece["inputs"][key]) for key, value in call.inputs.items()}
         for route in (CALLABLE, PLAIN):
-            if not _is_way(route, piece, call, training):
+            if not is_way(route, piece, call, training):
                 continue
             compute = _make_compute(loaded, route, piece, training)
             found.begin_call(f"gradients, {route}", call.id)
@@ -166,8 +171,11 @@ def _run_shared(
     for call in able:
         piece, training = find_piece(record, call)
         for route in (CALLABLE, PLAIN):
-            if piece is not None and _is_way(route, piece, call, training) and (route, call.id) in found.outputs:
-                loaded.reset()
+            if piece is None or not is_way(route, piece, call, training):
+                continue
+            loaded.reset()
+            # What raises here does so in the model itself, which says it; else its draws are compared, not these.
+            with contextlib.suppress(Exception):
                 outputs = _make_compute(loaded, route, piece, training)(call.inputs)
                 found.record_shared(route, call.id, {key: to_value(value) for key, value in outputs.items()})
     _run_gradients(loaded, record, able, found, wish)
@@ -192,7 +200,7 @@ def _run_reweighed(
     for call in wanted:
         piece, training = find_piece(record, call)
         for route in (CALLABLE, PLAIN):
-            if piece is None or not _is_way(route, piece, call, training) or (route, call.id) not in found.outputs:
+            if piece is None or not is_way(route, piece, call, training) or (route, call.id) not in found.outputs:
                 continue
             loaded.reset()
             for name in found.weights:
@@ -202,40 +210,6 @@ def _run_reweighed(
                 found.record_reweighed(route, call.id, {key: to_value(value) for key, value in outputs.items()})
             except Exception as error:  # as in _run_route: the baseline did answer
                 found.notes.append(f"{call.id}: with other weights: {result_files.first_line(error)}")
-
-
-def _find_coverage(
-    record: Mapping[str, Any], planned: list[call_files.Call], found: result_files.Results
-) -> list[Coverage]:
-    """Whether each piece answered as most users call it, and each SignatureDef in both of its ways."""
-    plain: dict[str, bool] = {}
-    served: dict[str, bool] = {}
-    for call in planned:
-        piece, training = find_piece(record, call)
-        if piece is None or call.case == EMPTY_BATCH:
-            continue
-        route = PLAIN if has_plain_call(piece, training) else CALLABLE
-        name = f"{piece['attribute'] or 'the root'}{', training' if training else ''}"
-        plain[name] = plain.get(name, False) or (route, call.id) in found.outputs
-        if list(call.tags) == piece["modes"][0]["tags"]:
-            key = piece["signature_def"]
-            by_session = (SESSION, call.id) in found.outputs
-            by_object = (SIGNATURE, call.id) in found.outputs or not has_signature(piece, call)
-            served[key] = served.get(key, False) or (by_session and by_object)
-    lost = tuple(f"{name} was not called" for name, reached in plain.items() if not reached)
-    silent = tuple(f"{key} was not answered" for key, reached in served.items() if not reached)
-    is_called = int(not lost)
-    return [
-        Coverage(name=PLAIN, level=INFERENCE, reached=is_called, total=min(1, len(plain)), is_flag=True, missed=lost),
-        Coverage(name="signatures", level=INFERENCE, reached=sum(served.values()), total=len(served), missed=silent),
-    ]
-
-
-def _is_way(route: str, piece: Mapping[str, Any], call: call_files.Call, training: bool) -> bool:
-    """Whether the route is one of its own for this call."""
-    if route == SIGNATURE:
-        return has_signature(piece, call)
-    return route == CALLABLE or has_plain_call(piece, training)
 
 
 def _make_compute(

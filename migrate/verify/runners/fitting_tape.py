@@ -15,7 +15,7 @@ from migrate.inputs import calls as call_files
 from migrate.inputs.calls import Call
 from migrate.verify.courses import OPTIMIZERS, Course, save_courses
 from migrate.verify.runners import sharing
-from migrate.verify.runners.calling import call_piece, find_piece, to_tensor, to_value
+from migrate.verify.runners.calling import call_piece, to_tensor, to_value
 from migrate.verify.runners.fitting import (
     Gradients,
     Trainee,
@@ -29,6 +29,7 @@ from migrate.verify.runners.keras_file import LoadedKerasFile
 from migrate.verify.runners.process import prepare_process
 from migrate.verify.runners.request import FitRequest
 from migrate.verify.runners.servable import TRAINING_TAGS, LoadedSavedModel, Servable
+from migrate.verify.ways import find_piece
 from migrate.write import provenance
 
 Compute = Callable[[Call], Mapping[str, Any]]

@@ -19,11 +19,12 @@ from migrate.inputs.calls import Call
 from migrate.options import RebuildOptions
 from migrate.readers import read_model
 from migrate.rebuild.module import rebuild_model
-from migrate.verify.runners.calling import call_piece, find_piece, to_tensor
+from migrate.verify.runners.calling import call_piece, to_tensor
 from migrate.verify.runners.process import prepare_process
 from migrate.verify.runners.request import CALL, INPUT, OUTPUT, FunctionsRequest, Subject
 from migrate.verify.runners.servable import TRAINING_TAGS, LoadedSavedModel
 from migrate.verify.runners.side import MIGRATED, SESSION
+from migrate.verify.ways import find_piece
 from migrate.write import provenance, writer
 
 

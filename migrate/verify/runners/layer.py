@@ -9,8 +9,9 @@ from typing import Any
 from migrate.inputs import calls as call_files
 from migrate.verdict import EMPTY_BATCH, INFERENCE, LAYER, Coverage
 from migrate.verify import results as result_files
-from migrate.verify.runners.calling import bind_inputs, call_piece, find_piece, name_outputs, spell_variable, to_value
+from migrate.verify.runners.calling import bind_inputs, call_piece, name_outputs, spell_variable, to_value
 from migrate.verify.runners.migrated_state import LoadedModel
+from migrate.verify.ways import find_piece
 
 
 def run_layer(

@@ -21,6 +21,18 @@ _TABLES = re.compile(r"Mutable(Dense|HashTableOfTensors)?HashTable|MutableHashTa
 _WRITES = re.compile(r"Assign(Add|Sub)?VariableOp|Resource(Scatter|StridedSliceAssign|Apply|SparseApply|CountUpTo)\w*")
 
 
+def find_state(path: str) -> tuple[bool, bool]:
+    """Whether calls may change contents of tables, and whether they may change variables."""
+    functions = [
+        function
+        for meta_graph in protos.parse_saved_model(path).meta_graphs
+        for function in meta_graph.graph_def.library.function
+        if not _LOADING.match(function.signature.name)
+    ]
+    ops = {node.op for function in functions for node in function.node_def}
+    return any(map(_TABLES.match, ops)), any(map(_WRITES.fullmatch, ops))
+
+
 class LoadedModel:
     """A migrated model as its users load it.
 
@@ -34,15 +46,7 @@ class LoadedModel:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        functions = [
-            function
-            for meta_graph in protos.parse_saved_model(path).meta_graphs
-            for function in meta_graph.graph_def.library.function
-            if not _LOADING.match(function.signature.name)
-        ]
-        ops = {node.op for function in functions for node in function.node_def}
-        self._has_tables = any(map(_TABLES.match, ops))
-        self._writes = any(map(_WRITES.fullmatch, ops))
+        self._has_tables, self._writes = find_state(path)
         self.has_state = self._has_tables or self._writes
         self._load()
 

@@ -28,6 +28,10 @@ class Names:
     outputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
+# Parts of what is asked of a migrated model: of the loaded object, and of copies that are loaded otherwise.
+OBJECT, COPIES = "object", "copies"
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
     """One run of one side.
@@ -54,6 +58,7 @@ class RunRequest:
       reweigh_calls: ids of calls to make once more with other weights (`verify.weights`).
       reweigh: names of the variables that get others; () for all of the side's own.
       reads_first: a TF1 session reads each variable before it writes it, where nothing says which comes first.
+      part: of what is asked of a migrated model, to be done in this process: OBJECT, COPIES, or "" for all.
     """
 
     path: str
@@ -78,6 +83,12 @@ class RunRequest:
     reweigh_calls: tuple[str, ...] = ()
     reweigh: tuple[str, ...] = ()
     reads_first: bool = False
+    part: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all ways are asked, not only some calls again."""
+        return not self.repeat and not self.draw_calls
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,8 @@ from migrate.verdict import EMPTY_BATCH, SESSION
 from migrate.verify import results as result_files
 from migrate.verify.runners.altered import write_altered
 from migrate.verify.runners.baseline import join_parts, name_parts
-from migrate.verify.runners.calling import find_piece
 from migrate.verify.signature_defs import read_variants
+from migrate.verify.ways import find_piece
 
 
 def run_session(

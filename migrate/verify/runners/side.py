@@ -6,11 +6,14 @@ import dataclasses
 import os
 from collections.abc import Mapping
 
-from migrate.isolation import Job, JobError, run_job
+from migrate.inputs.calls import list_calls
+from migrate.isolation import Aside, Job, JobError, run_job
 from migrate.model import Format
 from migrate.options import Limits
-from migrate.verify.results import Results, find_under_way
-from migrate.verify.runners.request import RunRequest
+from migrate.verify.results import BESIDE, Results, find_under_way
+from migrate.verify.runners.request import COPIES, OBJECT, RunRequest
+from migrate.verify.ways import find_coverage
+from migrate.write import provenance
 
 # What runs a side of each kind.
 SESSION, MIGRATED, SERVING, KERAS = "session", "migrated", "serving", "keras"
@@ -51,14 +54,31 @@ class Side:
     label: str
 
 
-def run_side(side: Side | Results, limits: Limits) -> Results:
-    """Runs one side in a process of its own.
+def run_side(side: Side | Results, limits: Limits, *, side_by_side: bool = False) -> Results:
+    """Runs one side in a process of its own; a migrated model in two at once, where `side_by_side` lets it.
 
     Raises:
       JobError: it crashed or hung; it says in which call.
     """
     if isinstance(side, Results):
         return side
+    request, is_migrated = side.request, side.kind == MIGRATED and side.request.is_whole
+    if is_migrated and side_by_side:
+        copies = dataclasses.replace(request, part=COPIES, results=os.path.join(request.results, BESIDE))
+        with Aside(lambda _: _run(dataclasses.replace(side, request=copies), limits)) as aside:
+            _run(dataclasses.replace(side, request=dataclasses.replace(request, part=OBJECT)), limits)
+            aside.get()
+    else:
+        _run(side, limits)
+    found = Results.load(request.results)
+    if is_migrated:
+        record = provenance.read_record(request.path)
+        assert record is not None  # the runner would have said so
+        found.coverage.extend(find_coverage(record, list_calls(request.calls, request.skip), found))
+    return found
+
+
+def _run(side: Side, limits: Limits) -> None:
     written = os.path.dirname(side.request.results)
     model = (side.request.path,)
     try:
@@ -69,4 +89,3 @@ def run_side(side: Side | Results, limits: Limits) -> Results:
             raise
         message = f"{error.message}, while it answered {call}"
         raise JobError(message, state=error.state, log=error.log, where=error.where, hint=error.hint) from error
-    return Results.load(side.request.results)

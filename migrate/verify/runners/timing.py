@@ -12,12 +12,13 @@ from migrate.inputs import calls as call_files
 from migrate.options import ReadOptions
 from migrate.readers import read_model
 from migrate.verify.runners.baseline import LoadedVariant
-from migrate.verify.runners.calling import call_piece, call_signature, find_piece, has_signature, to_tensor
+from migrate.verify.runners.calling import call_piece, call_signature, to_tensor
 from migrate.verify.runners.keras_file import LoadedKerasFile
 from migrate.verify.runners.process import prepare_process
 from migrate.verify.runners.request import Subject, Timing, TimingRequest
 from migrate.verify.runners.servable import TRAINING_TAGS
 from migrate.verify.runners.side import KERAS, MIGRATED, SESSION
+from migrate.verify.ways import find_piece, has_signature
 from migrate.write import provenance
 
 
