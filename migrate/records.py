@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _PLAIN = (bool, int, float, str)
+_EXACT = frozenset((*_PLAIN, types.NoneType))
 
 
 def to_json(value: Any) -> Any:
@@ -26,12 +27,14 @@ def to_json(value: Any) -> Any:
     Raises:
       TypeError: a value of a type that has no spelling; a mapping whose keys are no strings.
     """
+    if type(value) in _EXACT:
+        return value
     if isinstance(value, enum.Enum):
         return value.value
-    if value is None or isinstance(value, _PLAIN):
+    if isinstance(value, _PLAIN):
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {name: to_json(getattr(value, name)) for name in _names(type(value))}
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
     if isinstance(value, collections.abc.Mapping):
@@ -104,6 +107,11 @@ def _read_dataclass(kind: Any, value: Any, where: str) -> Any:
     if unknown:
         raise TypeError(f"{where} has no field {', '.join(unknown)}")
     return kind(**{name: _read(fields[name], item, f"{where}.{name}") for name, item in value.items()})
+
+
+@functools.cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 @functools.cache

@@ -11,6 +11,8 @@ import dataclasses
 import enum
 from typing import Any
 
+from migrate import records
+
 SCHEMA_VERSION = 4
 # Name of the case without rows: what the baseline makes of it is no news of the candidate.
 EMPTY_BATCH = "batch_0"
@@ -261,9 +263,8 @@ class Verification:
 
     def to_record(self) -> dict[str, Any]:
         """JSON value; `from_record` reads it back."""
-        record = dataclasses.asdict(self)
+        record: dict[str, Any] = records.to_json(self)  # dataclasses.asdict copies what nobody changes
         record["schema_version"] = SCHEMA_VERSION
-        record["verdict"] = self.verdict.value
         record["outputs_compared"] = self.outputs_compared
         record["bit_identical"] = self.is_bit_identical
         record["max_absolute"] = self.max_absolute

@@ -115,16 +115,17 @@ class Driver:
         if trouble:
             self._stop.ask(trouble)
             return False
-        self._finish(task.relative)
+        self._finish(task.relative, record.outcome)
         return True
 
     def _is_settled(self, item: Planned) -> bool:
         return is_settled(item, self._journal, self._duplicates, self._options.retry)
 
-    def _finish(self, relative: str) -> None:
+    def _finish(self, relative: str, outcome: Outcome | None = None) -> None:
+        """`outcome`: None where an earlier run has journaled it."""
         self._done.add(relative)
         if self._watcher.on_outcome:
-            self._watcher.on_outcome(self._journal.read(relative).outcome, len(self._planned))
+            self._watcher.on_outcome(outcome or self._journal.read(relative).outcome, len(self._planned))
 
     def _link_all(self, waiting: set[str]) -> None:
         """Gives what became of a model to those that equal it."""

@@ -208,6 +208,14 @@ def test_lines_without_a_check_are_read(tmp_path):
     assert journals.Record.from_line(json.dumps(value)) == _record("a")
 
 
+def test_a_line_is_told_by_its_values_however_they_are_spelled(tmp_path):
+    value = json.loads(_record("ä").to_line())
+    for spelled in (json.dumps(value, ensure_ascii=False), json.dumps(value, separators=(",", ":"))):
+        assert journals.Record.from_line(spelled) == journals.Record.from_line(spelled.encode()) == _record("ä")
+    with pytest.raises(ValueError, match="not what was written"):
+        journals.Record.from_line(json.dumps(value | {"seconds": 1.5}))
+
+
 def _record(name, status=Status.MIGRATED):
     outcome = Outcome(source=f"/zoo/{name}", dest="", format="x", status=status, stage="done")
     return journals.Record(outcome=outcome, relative=name)
