@@ -184,11 +184,11 @@ def _list_notes(outcome: Outcome) -> list[tuple[str, str]]:
 
 
 def _render_notes(outcome: Outcome) -> str:
-    """Two lines of each note: all of it is its title, and stands on the model's page."""
+    """Two lines of each note: all of it is shown when a mouse asks, and stands on the model's page."""
     notes = _list_notes(outcome)
     lines = "".join(
-        f"<div class=clamp title='{html.escape(text[:500], quote=True)}'>"
-        f"<span class={'wait' if icon == _WARNING else 'soft'}>{icon}</span> {html.escape(text[:500])}</div>"
+        f"<div class=clamp><span class={'wait' if icon == _WARNING else 'soft'}>{icon}</span> "
+        f"{html.escape(text[:500])}</div>"
         for icon, text in notes[:_MOST_NOTES]
     )
     more = f"<span class=soft>and {len(notes) - _MOST_NOTES} more</span>" if len(notes) > _MOST_NOTES else ""

@@ -81,12 +81,25 @@ img.input { max-width: 96px; max-height: 96px; min-width: 48px;
   tbody tr { border: 1px solid var(--line); border-radius: 6px; margin: .5rem 0; padding: .3rem .2rem; }
   td, td.number { border: 0; text-align: left; white-space: normal; padding: .1rem .5rem; min-width: 0; }
   td.path, td.text { min-width: 0; }
-  td[data-label]::before { content: attr(data-label) ": "; color: var(--soft); } td:empty { display: none; }
+  td::before { color: var(--soft); } td:empty { display: none; }
+  LABELS
   dl { grid-template-columns: 1fr; } dd { margin-bottom: .3rem; } tr[hidden], tbody[hidden] { display: none; }
 }
 """
 
+# On narrow screens each cell bears its column's name, which the table says once: in each of thousands of rows the names
+# would be half of the page.
+_COLUMNS = 16
+_STYLE = _STYLE.replace(
+    "LABELS", "\n  ".join(f"td:nth-child({i})::before {{ content: var(--h{i}, ''); }}" for i in range(1, _COLUMNS + 1))
+)
+
 _SCRIPT = """
+// All of a text of which two lines are shown.
+document.addEventListener('mouseover', event => {
+  const cut = event.target.closest('.clamp');
+  if (cut && !cut.title) cut.title = cut.textContent;
+});
 document.querySelectorAll('.sortable').forEach(box => {
   const table = box.querySelector('table'), body = table.tBodies[0];
   const rows = [...table.tBodies].flatMap(part => [...part.rows]);
@@ -238,6 +251,7 @@ def render_table(
         f"{html.escape(name)} {count}</button>"
         for name, count in (chips or {}).items()
     )
+    labels = ";".join(f'--h{i}:"{head}: "' for i, head in enumerate(heads, 1) if head)
     left = iter(rows)
     parts = ["\n".join(itertools.islice(left, _SHOWN)), "\n".join(left)]
     return (
@@ -245,7 +259,7 @@ def render_table(
         f"aria-label='filter'>{box}"
         + (f"<div class=chips>{buttons}</div>" if buttons else "")
         + "<span class='count soft'></span></div>"
-        f"<div class=scroll><table><thead><tr>{marks}</tr></thead><tbody>\n"
+        f"<div class=scroll><table style='{html.escape(labels, quote=True)}'><thead><tr>{marks}</tr></thead><tbody>\n"
         + "\n</tbody><tbody hidden>\n".join(filter(None, parts))
         + "\n</tbody></table></div><button type=button class='copy more' hidden></button></div>"
     )
@@ -254,21 +268,20 @@ def render_table(
 def render_row(
     heads: Sequence[str], cells: Sequence[str], *, bad: bool = False, chip: str = "", anchor: str = ""
 ) -> str:
-    """`cells` are as `render_cell` makes them; each carries its column's name for narrow screens; `chip` is what the
-    buttons above the table choose by, `anchor` what a link within the page finds."""
-    labelled = (
-        cell.replace("<td", f"<td data-label='{html.escape(head, quote=True)}'", 1)
-        for head, cell in zip(heads, cells, strict=True)
-    )
+    """`cells` are as `render_cell` makes them, one for each of `heads`; `chip` is what the buttons above the table
+    choose by, `anchor` what a link within the page finds."""
+    if len(cells) != len(heads):
+        raise ValueError(f"{len(cells)} cells for {len(heads)} columns")
     chosen = f" data-chip='{html.escape(chip, quote=True)}'" if chip else ""
     named = f" id='{html.escape(anchor, quote=True)}'" if anchor else ""
-    return f"<tr{named} data-bad={int(bad)}{chosen}>{''.join(labelled)}</tr>"
+    return f"<tr{named} data-bad={int(bad)}{chosen}>{''.join(cells)}</tr>"
 
 
 def render_cell(text: str, kind: str = "", value: float | None = None) -> str:
     """Text is escaped; `value` is what a number sorts by."""
     sort_key = "" if value is None else f" data-value='{value!r}'"
-    return f"<td class='{kind}'{sort_key}>{html.escape(text)}</td>"
+    styled = f" class='{kind}'" if kind else ""
+    return f"<td{styled}{sort_key}>{html.escape(text)}</td>"
 
 
 def render_number(value: float | None, spelling: str = ".3g") -> str:

@@ -7,6 +7,7 @@ import functools
 import tensorflow as tf
 
 from migrate.inputs.calls import Call as PlannedCall
+from migrate.verify import ways
 from migrate.verify.runners import calling
 from migrate.write import provenance
 
@@ -28,7 +29,7 @@ class Loaded:
     def find_piece(self, call):
         """(piece, training) for a recorded call."""
         planned = PlannedCall(tags=call.tags, signature=call.signature, case=str(call.case), inputs=call.inputs)
-        piece, training = calling.find_piece(self.record, planned)
+        piece, training = ways.find_piece(self.record, planned)
         assert piece is not None, f"no piece stands for {call.tags}/{call.signature}"
         return piece, training
 
