@@ -6,9 +6,10 @@
 Every side is a process of its own, from start to end; its memory is that of its whole tree (pages that several
 processes share count once). Sides of a row run in turn, so that other load hits them alike; a ratio is the median over
 rounds. Beside wall time stands the ratio of CPU time (user and system, of the whole tree), which other load changes
-less, and which does not tell what ran at the same time. An exponent is that between the two largest sizes, where what
-every model costs weighs least. --replicas holds folders that testdata/generate/famous.py made, --exports Estimator
-exports; without them their rows are left out. --write puts the table into benchmarks/README.md, missed goals included.
+less, and which does not tell what ran at the same time. An exponent is that of what the two largest sizes cost beyond
+the smallest. --replicas holds folders that testdata/generate/famous.py made, --exports Estimator
+exports; without them their rows are left out. --write puts the rows into the table of benchmarks/README.md, missed
+goals included.
 """
 
 from __future__ import annotations
@@ -251,7 +252,11 @@ def measure_module(bench: Bench) -> None:
 
 
 def measure_growth(bench: Bench) -> None:
-    """Seconds beyond the import for growing graphs, and the exponent at their upper end."""
+    """Seconds for growing graphs, and the exponent by which they grow beyond those of the smallest.
+
+    Not beyond `import tensorflow`: a migration loads less than that, so that what is left would be too little, and most
+    of all for small graphs.
+    """
     from benchmarks import cost_models
 
     for what, sizes, write in (
@@ -259,16 +264,16 @@ def measure_growth(bench: Bench) -> None:
         ("variables", bench.arguments.variables, cost_models.write_wide),
     ):
         sources = {size: write(bench.fresh(f"{what}_{size}"), size) for size in sizes}
-        sides: dict[str, Callable[[], Run]] = {"import": lambda: Run(IMPORT)}
+        sides: dict[str, Callable[[], Run]] = {}
         for size, source in sources.items():
             sides[str(size)] = lambda source=source: Run(bench.migrate(source, "--verify=none"))
         found = bench.in_turn(sides)
-        base = _seconds(found["import"])
-        costs = [max(_seconds(found[str(size)]) - base, 0.01) for size in sizes]
-        exponent = math.log(costs[-1] / costs[-2]) / math.log(sizes[-1] / sizes[-2])
+        costs = [_seconds(found[str(size)]) for size in sizes]
+        grown, growth = (max(cost - costs[0], 0.01) for cost in costs[-2:])
+        exponent = math.log(growth / grown) / math.log((sizes[-1] - sizes[0]) / (sizes[-2] - sizes[0]))
         spelled = " -> ".join(f"{size:,}" for size in sizes)
         seconds = " -> ".join(f"{cost:.1f}" for cost in costs)
-        bench.add(f"{spelled} {what}, without the import: {seconds} s", Figure(exponent, "exponent {:.2f}", 1.1))
+        bench.add(f"{spelled} {what}: {seconds} s", Figure(exponent, "exponent {:.2f}", 1.1))
 
 
 def measure_zoo(bench: Bench) -> None:
@@ -380,16 +385,24 @@ def _cells(row: Row) -> tuple[str, str, str, str]:
     return work, measured, ", ".join(goals), f"**no**: {', '.join(missed)}" if missed else "yes"
 
 
-def render(rows: Sequence[Row]) -> str:
-    lines = ["| work | measured | goal | met |", "|---|---|---|---|"]
-    lines += [f"| {' | '.join(_cells(row))} |" for row in rows]
-    return "\n".join([_BEGIN, *lines, _END])
+def render(rows: Sequence[Row], known: Sequence[str] = ()) -> str:
+    """The table: `known` lines of it, each in its place, but for those that were measured anew."""
+    lines = {_find_subject(line): line for line in known}
+    lines |= {_find_subject(line): line for line in (f"| {' | '.join(_cells(row))} |" for row in rows)}
+    return "\n".join([_BEGIN, "| work | measured | goal | met |", "|---|---|---|---|", *lines.values(), _END])
+
+
+def _find_subject(line: str) -> str:
+    """What a line is of: its first cell without the seconds of the other side, which are measured, too."""
+    return re.sub(r" \([^)]*\)", "", line.split("|")[1])
 
 
 def write_readme(rows: Sequence[Row]) -> None:
     text = README.read_text(encoding="utf-8")
-    pattern = re.compile(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", re.S)
-    README.write_text(pattern.sub(lambda _: render(rows), text), encoding="utf-8")
+    pattern = re.compile(f"{re.escape(_BEGIN)}\n(.*?){re.escape(_END)}", re.S)
+    table = pattern.search(text)
+    known = table.group(1).splitlines()[2:] if table else []
+    README.write_text(pattern.sub(lambda _: render(rows, known), text), encoding="utf-8")
 
 
 def _sizes(text: str) -> tuple[int, ...]:
