@@ -7,9 +7,8 @@ Every side is a process of its own, from start to end; its memory is that of its
 processes share count once). Sides of a row run in turn, so that other load hits them alike; a ratio is the median over
 rounds. Beside wall time stands the ratio of CPU time (user and system, of the whole tree), which other load changes
 less, and which does not tell what ran at the same time. An exponent is that of what the two largest sizes cost beyond
-the smallest. --replicas holds folders that testdata/generate/famous.py made, --exports Estimator
-exports; without them their rows are left out. --write puts the rows into the table of benchmarks/README.md, missed
-goals included.
+the smallest. --replicas holds folders that testdata/generate/famous.py made, --exports Estimator exports; without them
+their rows are left out. --write puts the rows into the table of benchmarks/README.md, missed goals included.
 """
 
 from __future__ import annotations

@@ -19,14 +19,15 @@ from migrate.options import ReadOptions, RebuildOptions
 from migrate.publish import example
 from migrate.verdict import EMPTY_BATCH
 from migrate.verify.extras import Extras
+from migrate.verify.migration import CALLS
 from migrate.write import provenance
 
 if TYPE_CHECKING:
     from migrate.inputs.calls import Call
     from migrate.rebuild.module import Rebuilt
 
-# Of the scratch folder: the stage that was entered, calls, what was planned, what readers write for this model.
-STAGE, CALLS, PLANNED, SCRATCH = "stage", "calls", "planned.json", "scratch"
+# Of the scratch folder: the stage that was entered, what was planned, what readers write for this model.
+STAGE, PLANNED, SCRATCH = "stage", "planned.json", "scratch"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -219,7 +219,7 @@ class MigrateOptions:
     side_by_side: bool = True
 
     @property
-    def fills_cores(self) -> bool:
+    def runs_side_by_side(self) -> bool:
         """`side_by_side`, where no limit says what a model may take."""
         return self.side_by_side and not self.limits.memory_limit and not self.limits.disk_limit
 

@@ -15,13 +15,13 @@ from collections.abc import Callable
 from typing import Any
 
 from migrate import detect, errors, isolation, keras3, scan, sources
-from migrate.building import BUILD, CALLS, PLANNED, SCRATCH, STAGE, BuildRequest, Built, load_planned
+from migrate.building import BUILD, PLANNED, SCRATCH, STAGE, BuildRequest, Built, load_planned
 from migrate.model import KERAS, READABLE, Finding, Format, Source
 from migrate.options import MigrateOptions
 from migrate.outcome import Outcome, Status
 from migrate.publish import archive, card
 from migrate.verdict import Verdict, Verification
-from migrate.verify.migration import run_original, verify_migration
+from migrate.verify.migration import CALLS, run_original, verify_migration
 from migrate.verify.original import check_original
 from migrate.verify.results import Results
 from migrate.verify.runners.side import MIGRATED, RUNNERS, SESSION
@@ -259,7 +259,7 @@ def _make(found: Source, staged: str, work: str, dest: str, options: MigrateOpti
     with contextlib.ExitStack() as beside:
         begun = None
         # The search for inputs that reach more comes before anything is asked.
-        if options.verify != "none" and options.fills_cores and not options.coverage:
+        if options.verify != "none" and options.runs_side_by_side and not options.coverage:
             with isolation.protect(found.path, os.path.dirname(staged), os.path.join(work, SCRATCH)):
                 begun = beside.enter_context(isolation.Aside(functools.partial(_run_original, found, work, options)))
         built = _build(found, staged, work, options, progress)

@@ -27,6 +27,7 @@ from migrate.options import Limits
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 
 _LOG_TAIL = 2000
 # TensorFlow's import takes 3 s; on a machine that is short of everything, a hundred times as long is no sign of death.
@@ -404,34 +405,28 @@ def _describe_death(reply: protocol.Reply, last: str, call: protocol.Call) -> st
 
 
 @contextlib.contextmanager
-def keep_logs(path: str) -> Iterator[None]:
-    """What the jobs of the block print is added to the file `path`."""
-    token = _log_file.set(path)
+def _hold(variable: contextvars.ContextVar[Value], value: Value) -> Iterator[None]:
+    token = variable.set(value)
     try:
         yield
     finally:
-        _log_file.reset(token)
+        variable.reset(token)
 
 
-@contextlib.contextmanager
-def protect(*paths: str) -> Iterator[None]:
+def keep_logs(path: str) -> contextlib.AbstractContextManager[None]:
+    """What the jobs of the block print is added to the file `path`."""
+    return _hold(_log_file, path)
+
+
+def protect(*paths: str) -> contextlib.AbstractContextManager[None]:
     """Jobs of the block must not write to `paths` either (`read_only` of `Server.run`): those of one side not to the
     other, of whatever kind they are."""
-    token = _protected.set((*_protected.get(), *paths))
-    try:
-        yield
-    finally:
-        _protected.reset(token)
+    return _hold(_protected, (*_protected.get(), *paths))
 
 
-@contextlib.contextmanager
-def interruptible(interrupt: Interrupt) -> Iterator[None]:
+def interruptible(interrupt: Interrupt) -> contextlib.AbstractContextManager[None]:
     """Jobs of the block end when `interrupt` is set."""
-    token = _interrupt.set(interrupt)
-    try:
-        yield
-    finally:
-        _interrupt.reset(token)
+    return _hold(_interrupt, interrupt)
 
 
 _shared: list[Server] = []

@@ -136,9 +136,8 @@ def _move(variant: GraphVariant, shard: ConstantsShard, least: int) -> GraphVari
         if entry is None:
             continue
         data = node.attr["value"].tensor.tensor_content
-        if (
-            len(data) < least or len(data) != entry.expected_size
-        ):  # else in the fields of its dtype: one number for all, say
+        # What does not lie there as bytes lies in the field of its dtype: one number for all, say.
+        if len(data) < least or len(data) != entry.expected_size:
             continue
         name = shard.add(node.name, entry, data)
         become_variable(node)

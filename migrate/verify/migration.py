@@ -20,7 +20,8 @@ from migrate.verify.runners.request import Explored, ExploreRequest, RunRequest
 from migrate.verify.runners.side import MIGRATED, ORIGINALS, SESSION, Side, run_side
 from migrate.write import transfer
 
-_COPY = "candidate"
+# Of the scratch folder: what is asked of both sides; the copy that is run.
+CALLS, _COPY = "calls", "candidate"
 
 
 def verify_migration(
@@ -55,7 +56,9 @@ def verify_migration(
         trainable=not options.rebuild.trainable,
     )
     explored = _explore(source, copy, work, options) if options.coverage else None
-    verification, _, _ = compare_pair(pair, criteria, options.limits, begun=begun, side_by_side=options.fills_cores)
+    verification, _, _ = compare_pair(
+        pair, criteria, options.limits, begun=begun, side_by_side=options.runs_side_by_side
+    )
     shutil.rmtree(copy, ignore_errors=True)
     listed = tuple(
         {"output": pattern, **dataclasses.asdict(tolerance), "source": beside}
@@ -75,7 +78,7 @@ def _plan_pair(source: Source, work: str, extras: Extras, options: MigrateOption
     copy = os.path.join(work, _COPY)
     common = RunRequest(
         path=source.path,
-        calls=os.path.join(work, "calls"),
+        calls=os.path.join(work, CALLS),
         results=os.path.join(work, "baseline"),
         op_library=options.op_library,
         losses=extras.losses is not None,
@@ -101,7 +104,7 @@ def _explore(source: Source, copy: str, work: str, options: MigrateOptions) -> E
     request = ExploreRequest(
         path=source.path if kind == SESSION else copy,
         kind=kind if kind == SESSION else MIGRATED,
-        calls=os.path.join(work, "calls"),
+        calls=os.path.join(work, CALLS),
         answering="",
         scratch=os.path.join(work, "explored"),
         seed=options.seed,

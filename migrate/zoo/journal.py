@@ -54,9 +54,10 @@ class Record:
         if not isinstance(value, dict):
             raise TypeError("no object")
         # Lines of earlier versions, and of a person's hand, have none.
-        check = value.pop(_CHECK, None)
-        if check is not None and not _is_as_written(line, check) and check != _checksum(json.dumps(value).encode()):
-            raise ValueError("a value is not what was written")
+        if _CHECK in value:
+            check = value.pop(_CHECK)
+            if not _is_as_written(line, check) and check != _checksum(json.dumps(value).encode()):
+                raise ValueError("a value is not what was written")
         names = {field.name for field in dataclasses.fields(cls)} - {"outcome"}
         own = {name: value[name] for name in names if name in value}
         own.setdefault("relative", "")  # lines of earlier versions

@@ -172,6 +172,7 @@ _GARBLED = {
     "a list": lambda line: "[1]",
     "without end": lambda line: "[" * 100_000,
     "its check": lambda line: line.replace('"check": "', '"check": "0'),
+    "no check": lambda line: line[: line.index('"check"')] + '"check": null}',
 }
 
 

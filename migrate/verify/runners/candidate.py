@@ -10,13 +10,7 @@ from typing import Any
 
 from migrate.inputs import calls as call_files
 from migrate.model import SEED_STATE
-from migrate.verdict import (
-    CALLABLE,
-    PLAIN,
-    SIGNATURE,
-    TRAINED,
-    TRAINED_PLAIN,
-)
+from migrate.verdict import CALLABLE, PLAIN, SIGNATURE, TRAINED, TRAINED_PLAIN
 from migrate.verify import results as result_files
 from migrate.verify.draws import Answer, draw_in_turns
 from migrate.verify.runners import belongings, layer, served, sharing
