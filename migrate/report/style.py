@@ -36,7 +36,8 @@ ul { margin: .3rem 0; padding-left: 1.2rem; } li { overflow-wrap: anywhere; }
 input[type=search] { font: inherit; padding: .3rem .6rem; width: min(22rem, 100%); border: 1px solid var(--line);
   border-radius: 6px; background: var(--page); color: inherit; }
 table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; padding: .32rem .55rem; border-bottom: 1px solid var(--line); vertical-align: top; }
+th, td { text-align: left; padding: .32rem .55rem; border-bottom: 1px solid var(--line); vertical-align: top;
+  overflow-wrap: break-word; }
 th { font-weight: 600; background: var(--card); } .scroll { overflow-x: auto; } table { font-size: 14px; }
 th button { all: unset; cursor: pointer; white-space: nowrap; }
 th button:focus-visible { outline: 2px solid var(--mark); }
