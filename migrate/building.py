@@ -135,7 +135,10 @@ def build(request: BuildRequest) -> Built:
         raise explained from failure
     enter("write")
     # Before writing takes its time: what was planned can be asked of the original meanwhile.
-    planned = _plan(request, rebuilt) if request.verify else Planned(format=model.source.format)
+    if request.verify:
+        planned, made = _plan(request, rebuilt)
+    else:
+        planned, made = Planned(format=model.source.format), planning.plan_example(rebuilt, seed=request.seed)
     written = writer.write_model(
         rebuilt, request.staged, request.weights, check_weights=request.check_weights, scratch=scratch
     )
@@ -150,19 +153,22 @@ def build(request: BuildRequest) -> Built:
     record["options"]["allow_unsafe_ops"] = list(request.allow_unsafe_ops)
     record["options"]["op_library"] = [os.path.basename(path) for path in request.op_library]
     provenance.write_record(request.staged, record)
-    code = _write_example(record, planning.plan_example(rebuilt, seed=request.seed))
-    return Built(findings=findings, planned=planned, digest=digest, example=code)
+    return Built(
+        findings=findings,
+        planned=planned,
+        digest=digest,
+        example=_write_example(record, planning.list_shown(rebuilt, made)),
+    )
 
 
-def _plan(request: BuildRequest, rebuilt: Rebuilt) -> Planned:
+def _plan(request: BuildRequest, rebuilt: Rebuilt) -> tuple[Planned, Sequence[Call]]:
     """Saves calls, then says so; what a process has said that was killed is what this one would say."""
     from migrate.inputs import calls
     from migrate.verify import planning
 
-    path = os.path.join(request.work, PLANNED)
+    path, folder = os.path.join(request.work, PLANNED), os.path.join(request.work, CALLS)
     if os.path.exists(path):
-        return load_planned(path)
-    folder = os.path.join(request.work, CALLS)
+        return load_planned(path), calls.load_calls(folder)
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     made = planning.plan_calls(rebuilt, seed=request.seed)
@@ -171,7 +177,7 @@ def _plan(request: BuildRequest, rebuilt: Rebuilt) -> Planned:
     with open(f"{path}.partial", "w", encoding="utf-8") as file:
         json.dump(records.to_json(planned), file)
     os.rename(file.name, path)
-    return planned
+    return planned, made
 
 
 def _write_example(record: dict[str, Any], planned: Sequence[Call]) -> str:

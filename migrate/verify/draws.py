@@ -7,6 +7,7 @@ positions or channels have in common can be seen. numpy only.
 
 from __future__ import annotations
 
+import functools
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -59,10 +60,16 @@ def _choose_grid(numbers: np.ndarray) -> np.ndarray:
     rows = numbers.shape[0]
     channels = numbers.shape[-1] if numbers.ndim > 1 else 1
     whole = numbers.reshape(rows, -1, channels)
-    several = 4 if whole.shape[1] > 1 and channels > 1 else _ACROSS
-    most = (_ROWS if whole[0].size > 1 else _ROWS * _ACROSS, several, several)
-    chosen = [np.unique(np.linspace(0, n - 1, min(n, m)).astype(int)) for n, m in zip(whole.shape, most, strict=True)]
-    return np.asarray(whole[np.ix_(*chosen)])
+    return np.asarray(whole[_spread(whole.shape)])
+
+
+@functools.lru_cache(maxsize=64)
+def _spread(shape: tuple[int, int, int]) -> tuple[np.ndarray, ...]:
+    """What of it is chosen: the same for each of thousands of draws."""
+    _, positions, channels = shape
+    several = 4 if positions > 1 and channels > 1 else _ACROSS
+    most = (_ROWS if positions * channels > 1 else _ROWS * _ACROSS, several, several)
+    return np.ix_(*(np.unique(np.linspace(0, n - 1, min(n, m)).astype(int)) for n, m in zip(shape, most, strict=True)))
 
 
 def draw_in_turns(

@@ -26,11 +26,20 @@ _FEW = (3, 0)
 
 def plan_example(rebuilt: Rebuilt, *, seed: int = 0) -> list[Call]:
     """Calls of the main signature alone, which show how it is used; none where its inputs cannot be made up."""
-    pieces = (rebuilt.main,) if rebuilt.main is not None else rebuilt.pieces[:1]
     try:
-        return plan_calls(rebuilt, pieces, seed=seed)
+        return plan_calls(rebuilt, _find_shown(rebuilt), seed=seed)
     except errors.MigrateError:
         return []
+
+
+def list_shown(rebuilt: Rebuilt, calls: Sequence[Call]) -> list[Call]:
+    """Those of `calls` that `plan_example` makes."""
+    keys = {piece.plan.key for piece in _find_shown(rebuilt)}
+    return [call for call in calls if call.signature in keys]
+
+
+def _find_shown(rebuilt: Rebuilt) -> Sequence[Piece]:
+    return (rebuilt.main,) if rebuilt.main is not None else rebuilt.pieces[:1]
 
 
 def plan_calls(rebuilt: Rebuilt, pieces: Sequence[Piece] | None = None, *, seed: int = 0) -> list[Call]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import ml_dtypes
 import numpy as np
@@ -27,6 +28,8 @@ _FEWEST_ROWS = 3
 _MOST_BOOLS = 3
 _NONFINITE = (np.nan, np.inf, -np.inf)
 _NUMPY_DTYPES = {"bfloat16": ml_dtypes.bfloat16, "string": object, "": np.float32}
+
+Found = TypeVar("Found")
 
 
 def find_numpy_dtype(name: str) -> np.dtype:
@@ -58,6 +61,7 @@ class Generator:
     edges: bool = False
     unsigned: bool = False
     used_special: bool = False
+    _found: dict[tuple[str, int], Any] = dataclasses.field(default_factory=dict, init=False)
 
     def size(self, dim: dims.Dim) -> int:
         """The number that a dimension is in this case."""
@@ -68,14 +72,13 @@ class Generator:
         """Values [*lead, *shape of the source]; `place` tells apart the elements of an enclosing source."""
         source = self.sources[name]
         shape = (*lead, *(self.size(d) for d in source.shape or ()))
+        dtype = find_numpy_dtype(source.dtype)
+        if dtype.kind == "O":
+            flat = np.empty(math.prod(shape), dtype=object)
+            flat[:] = self._make_strings(source, flat.size, place)
+            return flat.reshape(shape)
         digest = hashlib.sha256(repr((*self.seed, name, place)).encode()).digest()
         rng = np.random.default_rng(np.frombuffer(digest, np.uint32))
-        dtype = find_numpy_dtype(source.dtype)
-        count = int(np.prod(shape, dtype=np.int64))
-        if dtype.kind == "O":
-            flat = np.empty(count, dtype=object)
-            flat[:] = self._make_strings(source, count, place)
-            return flat.reshape(shape)
         values = self._make_numbers(source, rng, shape, dtype, place)
         for own, rival in source.facts.rivals if self.edges and dtype.kind == "f" else ():
             others = self.make(rival.source, lead, place)
@@ -89,7 +92,7 @@ class Generator:
     def _make_strings(self, source: Source, count: int, place: int) -> list[bytes]:
         if source.facts.decoders:
             return [self._encode(source.facts.decoders, place + i) for i in range(count)]
-        pool, outside = self._find_tokens(source.facts)
+        pool, outside = self._find_once(self._find_tokens, source.facts)
         start = hashlib.sha256(repr((*self.seed, source.name)).encode()).digest()[0]
         result = []
         unusual = self._find_unusual(pool, facts=source.facts) if self.special and outside else []
@@ -104,6 +107,14 @@ class Generator:
                 # Neighbours differ, so that a batch is never one token over and over by chance.
                 result.append(pool[(start + number + number // len(pool)) % len(pool)])
         return result
+
+    def _find_once(self, find: Callable[[Facts], Found], facts: Facts) -> Found:
+        """The same for each of a batch's strings, each of an Example's numbers: a vocabulary is looked through once."""
+        key = (find.__name__, id(facts))  # the sources keep them
+        if key not in self._found:
+            self._found[key] = find(facts)
+        found: Found = self._found[key]
+        return found
 
     def _find_unusual(self, pool: list[bytes], *, facts: Facts) -> list[bytes]:
         """Odd strings, then known words in other cases, then unknown words, which hash buckets tell apart."""
@@ -230,7 +241,8 @@ class Generator:
         facts = source.facts
         if dtype == np.bool_:
             return self._make_bools(source, rng, shape, dtype)
-        points = reaching.list_points(facts, *self.find_bounds(facts), dtype.kind) if self.edges else []
+        bounds = self._find_once(self.find_bounds, facts)
+        points = reaching.list_points(facts, *bounds, dtype.kind) if self.edges else []
         if points:
             self.used_special = True
             values = reaching.lay_out(points, shape, place)
@@ -251,7 +263,7 @@ class Generator:
         if self.special and shape:
             self.used_special = True
             number = [s.name for s in self.sources.values() if s.dtype == "bool"].index(source.name)
-            return (np.arange(int(np.prod(shape))).reshape(shape) >> number % _MOST_BOOLS & 1).astype(dtype)
+            return (np.arange(math.prod(shape)).reshape(shape) >> number % _MOST_BOOLS & 1).astype(dtype)
         return rng.integers(0, 2, shape).astype(dtype) if shape else np.zeros((), dtype)
 
     def find_bounds(self, facts: Facts) -> tuple[Any, Any]:
@@ -264,8 +276,8 @@ class Generator:
     def _make_integers(
         self, facts: Facts, rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype, place: int
     ) -> np.ndarray:
-        low, high = self.find_bounds(facts)
-        pool, outside = self._find_integers(facts)
+        low, high = self._find_once(self.find_bounds, facts)
+        pool, outside = self._find_once(self._find_integers, facts)
         candidates = [c for c in facts.candidates if isinstance(c, int) and not isinstance(c, bool)]
         if facts.maximum is not None:
             top = self.size(facts.maximum)
@@ -315,7 +327,7 @@ class Generator:
         return pool, outside
 
     def _make_floats(self, facts: Facts, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        low, high = self.find_bounds(facts)
+        low, high = self._find_once(self.find_bounds, facts)
         if "keep_prob" in facts.marks:
             return np.ones(shape)
         if "drop_rate" in facts.marks:

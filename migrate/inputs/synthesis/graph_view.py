@@ -62,13 +62,19 @@ class GraphView:
     def __init__(self, nodes: Iterable[Any], functions: dict[str, Any]) -> None:
         self.nodes = {node.name: node for node in nodes}
         self.functions = functions
+        self._bodies: dict[str, GraphView] = {}
 
     @classmethod
     def from_graph_def(cls, graph_def: Any) -> GraphView:
         return cls(graph_def.node, {f.signature.name: f for f in graph_def.library.function})
 
     def enter(self, function: Any) -> GraphView:
-        return GraphView(function.node_def, self.functions)
+        """The body of a function; one view of it, however often it is called."""
+        name = function.signature.name
+        if name not in self._bodies:
+            self._bodies[name] = body = GraphView(function.node_def, self.functions)
+            body._bodies = self._bodies
+        return self._bodies[name]
 
     def find_input(self, spelled: str) -> tuple[str, int]:
         """(node, flat output index) that an input names; functions count "node:output:index" per output."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -138,7 +139,7 @@ class _Plan:
     def _is_wide(self) -> bool:
         """Whether a row is large: a picture, a long sequence."""
         sources = self.walk.sources.values()
-        sizes = [int(np.prod([d for d in s.shape or () if isinstance(d, int)], dtype=np.int64)) for s in sources]
+        sizes = [math.prod(d for d in s.shape or () if isinstance(d, int)) for s in sources]
         return max(sizes, default=0) > _WIDE_ROW or any("image" in source.facts.marks for source in sources)
 
     def _is_settled(self, key: str) -> bool:
@@ -190,7 +191,7 @@ def _find_value_symbols(walk: Walk, key: str, shape: tuple[int, ...]) -> list[Sy
     """Symbols of an integer input's elements, where the graph says anything of them."""
     equations = walk.equations
     used = set(equations.bindings).union(*(find_symbols(d) for c in equations.checks for d in c[1:3]), set())
-    symbols = [Symbol(f"{key}[{i}]") for i in range(int(np.prod(shape, dtype=int)))]
+    symbols = [Symbol(f"{key}[{i}]") for i in range(math.prod(shape))]
     return symbols if symbols and any(symbol in used for symbol in symbols) else []
 
 
@@ -201,7 +202,7 @@ def _make_sparse(generator: Generator, walk: Walk, key: str) -> SparseValue:
     if len(shape) == 1:
         indices = [(i,) for i in range(generator.row_length(shape[0], 0))]
     else:
-        width = int(np.prod(shape[1:], dtype=np.int64))
+        width = math.prod(shape[1:])
         for row in range(shape[0]):
             # Few values in wide rows (one-hot vectors), all in narrow ones.
             count = generator.row_length(min(width, 4), row)
@@ -248,6 +249,7 @@ class _Survey:
     signature: Signature
     tables: Any
     variables: Any
+    constants: dict[int, Abstract] = dataclasses.field(default_factory=dict)
 
     def explore(self) -> Walk:
         ranks: dict[str, int] = {}
@@ -282,6 +284,7 @@ class _Survey:
             equations=equations,
             ranks=ranks,
             elements=elements,
+            constants=self.constants,
         )
         fed: dict[tuple[str, int], Abstract] = {}
         for key, tensor in self.signature.inputs.items():

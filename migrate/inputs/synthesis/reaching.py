@@ -113,7 +113,7 @@ def _lies_within(point: float, low: Any, high: Any, kind: str) -> bool:
 def lay_out(points: Sequence[float], shape: tuple[int, ...], place: int) -> np.ndarray:
     """Values [*shape]: down each column all points one after the other, each column starting with another one."""
     rows = np.arange(shape[0]).reshape(-1, 1) if shape else np.zeros((1, 1), int)
-    columns = np.arange(int(np.prod(shape[1:], dtype=np.int64))).reshape(1, -1)
+    columns = np.arange(math.prod(shape[1:])).reshape(1, -1)
     return np.asarray(np.array(points)[(rows + columns + place) % len(points)]).reshape(shape)
 
 

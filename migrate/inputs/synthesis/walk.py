@@ -35,6 +35,7 @@ class Walk:
       wanted_ranks: source name -> rank that a consumer asks for.
       wished_ranks: source name -> rank that would do, from what the source is combined with.
       elements: tensor array (node) -> its element, kept over passes.
+      constants: what Const nodes hold, by the identity of the node (a view keeps its nodes), kept over passes.
     """
 
     rules: Mapping[str, Rule]
@@ -43,6 +44,7 @@ class Walk:
     equations: Equations
     ranks: Mapping[str, int]
     elements: dict[str, Abstract]
+    constants: dict[int, Abstract]
     sources: dict[str, Source] = dataclasses.field(default_factory=dict)
     wanted_ranks: dict[str, int] = dataclasses.field(default_factory=dict)
     wished_ranks: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -170,7 +172,8 @@ class Walk:
         return [self._settle(x) for x in results]
 
     def _settle(self, x: Abstract) -> Abstract:
-        return x if x.shape is None else dataclasses.replace(x, shape=self.resolve_shape(x.shape))
+        shape = self.resolve_shape(x.shape)
+        return x if shape == x.shape else dataclasses.replace(x, shape=shape)
 
     def describe_outputs(self, node: Any) -> list[Abstract]:
         """What the node itself records of its outputs."""

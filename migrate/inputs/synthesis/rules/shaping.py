@@ -24,9 +24,11 @@ def make_dims(dims_list: Sequence[Dim], shape: tuple[int, ...] | None = None) ->
 
 
 def constant(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> Abstract:
-    value = graph_view.read_constant(node)
-    dtype = graph_view.get_dtype(node, "dtype")
-    return Abstract(dtype=dtype) if value is None else Abstract(dtype=dtype, shape=value.shape, value=value)
+    if id(node) not in walk.constants:
+        value = graph_view.read_constant(node)
+        shape = None if value is None else value.shape
+        walk.constants[id(node)] = Abstract(dtype=graph_view.get_dtype(node, "dtype"), shape=shape, value=value)
+    return walk.constants[id(node)]
 
 
 def shape_of(walk: Walk, node: Any, inputs: Sequence[Abstract]) -> list[Abstract]:
