@@ -167,6 +167,11 @@ class Limits:
                 raise errors.UsageError(f"a limit of {value}", where=f"--{field.name}", hint="give a positive number")
 
 
+def _count_cores() -> int:
+    """Those that this process may use, which a container or `taskset` may bound."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class MigrateOptions:
     """How to migrate one model.
@@ -194,7 +199,8 @@ class MigrateOptions:
       quarantine: folder that receives a model that differs and is not published, "" to drop it.
       already_tf2: "skip": a TF2 SavedModel is left alone; "copy": it is copied to the destination.
       side_by_side: let one model have several processes at once (the original runs while the migrated model is still
-        being written), unless `limits` bound memory or disk; zoos fill the cores with other models instead.
+        being written), unless `limits` bound memory or disk, or there is but one core; zoos fill the cores with other
+        models instead.
     """
 
     overwrite: bool = False
@@ -220,8 +226,8 @@ class MigrateOptions:
 
     @property
     def runs_side_by_side(self) -> bool:
-        """`side_by_side`, where no limit says what a model may take."""
-        return self.side_by_side and not self.limits.memory_limit and not self.limits.disk_limit
+        """`side_by_side`, where no limit says what a model may take and this process may use several cores."""
+        return self.side_by_side and not self.limits.memory_limit and not self.limits.disk_limit and _count_cores() > 1
 
     @property
     def reading(self) -> ReadOptions:

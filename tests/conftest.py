@@ -58,6 +58,7 @@ def pytest_collection_finish():
 
 
 def pytest_configure():
+    sharing.take_core()
     # Models stay loaded, so that a collection of all has ever more to look through: a twentieth of the time.
     gc.set_threshold(10_000, 10, 100)
     # absl refuses to read a flag before the command line was parsed; pytest's is not absl's.
@@ -123,7 +124,8 @@ def catalogue(tmp_path_factory, request):
         source, written = base / "legacy_source", base / "written"
         for model in sorted(ZOO.glob("*/model")):
             shutil.copytree(model, source / model.parent.name / "model")
-        report = zoo.migrate_zoo(source, written, ZooOptions(jobs=2, migrate=migration))
+        with sharing.all_cores():  # the others wait for it
+            report = zoo.migrate_zoo(source, written, ZooOptions(jobs=2, migrate=migration))
         outcomes = {pathlib.Path(outcome.source).relative_to(source).parts[0]: outcome for outcome in report.outcomes}
         for slug, told in find_read_options():
             outcomes[slug] = _migrate_with_options(outcomes[slug], source, written, told)

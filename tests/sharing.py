@@ -1,6 +1,7 @@
 """What several processes of one test run (pytest-xdist) have in common: dear fixtures are made once, and each test goes
 where what it needs is loaded already."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -9,6 +10,29 @@ import pytest
 
 # How many parts a catalogue's models are dealt into: each part is loaded by one process only.
 _PARTS = 4
+_CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+
+
+def take_core():
+    """Each process of a test run has a core of its own: TensorFlow starts a thread for each that it may use, and those
+    of several processes get into each other's way (a tenth of the time)."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if worker and _CORES:
+        os.sched_setaffinity(0, {sorted(_CORES)[int(worker) % len(_CORES)]})
+
+
+@contextlib.contextmanager
+def all_cores():
+    """What starts within has them all."""
+    if not _CORES:
+        yield
+        return
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, _CORES)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, own)
 
 
 def make_once(tmp_path_factory, name, make):

@@ -8,7 +8,6 @@ The properties are those of every migrated hub module (tests/catalogue).
 
 import dataclasses
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -21,6 +20,8 @@ import tensorflow_hub as hub
 import migrate
 from migrate import zoo
 from migrate.options import MigrateOptions, ReadOptions, ZooOptions
+from migrate.outcome import Outcome
+from tests import sharing
 from tests.catalogue import check_behaviour, test_resave
 from tests.catalogue.loaded import load, spell_name, to_values
 from tests.catalogue.truth import TESTDATA, Call, Truth, assert_same
@@ -101,21 +102,27 @@ def migrate_alone(slug, dest, verify="none"):
     return migrate.migrate_model(source, dest, MigrateOptions(verify=verify, read=told))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def migrated(tmp_path_factory, request):
     """Slug -> outcome: whole models as one zoo, weights one by one."""
-    wanted = SLUGS if request.config.getoption("--run-slow") or os.environ.get("RUN_SLOW") == "1" else _QUICK
-    source, dest = tmp_path_factory.mktemp("keras_files"), tmp_path_factory.mktemp("keras_zoo")
-    alone = [slug for slug in wanted if find_source(slug)[1] != ReadOptions()]
-    for slug in set(wanted) - set(alone):
-        model, _ = find_source(slug)
-        copy = shutil.copytree if model.is_dir() else shutil.copy
-        (source / slug).mkdir()
-        copy(model, source / slug / model.name)
-    report = zoo.migrate_zoo(source, dest, ZooOptions(jobs=2, migrate=MigrateOptions(verify="none")))
-    shutil.rmtree(source)
-    found = {pathlib.Path(outcome.source).parent.name: outcome for outcome in report.outcomes}
-    return found | {slug: migrate_alone(slug, dest / "alone" / slug) for slug in alone}
+    wanted = SLUGS if sharing.runs_slow(request.config) else _QUICK
+
+    def make(folder):
+        source, dest = folder / "files", folder / "zoo"
+        alone = [slug for slug in wanted if find_source(slug)[1] != ReadOptions()]
+        for slug in set(wanted) - set(alone):
+            model, _ = find_source(slug)
+            copy = shutil.copytree if model.is_dir() else shutil.copy
+            (source / slug).mkdir(parents=True)
+            copy(model, source / slug / model.name)
+        report = zoo.migrate_zoo(source, dest, ZooOptions(jobs=2, migrate=MigrateOptions(verify="none")))
+        shutil.rmtree(source)
+        found = {pathlib.Path(outcome.source).parent.name: outcome for outcome in report.outcomes}
+        found |= {slug: migrate_alone(slug, dest / "alone" / slug) for slug in alone}
+        return {slug: outcome.to_record() for slug, outcome in found.items()}
+
+    _, records = sharing.make_once(tmp_path_factory, "keras_catalogue", make)
+    return {slug: Outcome.from_record(record) for slug, record in records.items()}
 
 
 @pytest.fixture(params=_CHOSEN)
