@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import sharing
+
 
 @dataclasses.dataclass(frozen=True)
 class Written:
@@ -65,10 +67,11 @@ def every_kind(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def many_keys(tmp_path_factory):
-    """50,000 keys, so that the index has many blocks."""
+def many_keys(tmp_path_factory, request):
+    """5,000 keys, so that the index has several blocks; 50,000 with --run-slow."""
+    count = 50_000 if sharing.runs_slow(request.config) else 5_000
     kinds = [np.arange(size, dtype=np.float32) for size in range(4)]
-    values = {f"scope_{i % 37}/layer_{i}/{'kernel' * (i % 3 + 1)}": kinds[i % 4] for i in range(50_000)}
+    values = {f"scope_{i % 37}/layer_{i}/{'kernel' * (i % 3 + 1)}": kinds[i % 4] for i in range(count)}
     return Written(save(tmp_path_factory.mktemp("many") / "model.ckpt", values), values)
 
 

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import migrate
+from tests import sharing
 
 from ..conftest import ROOT
 from ..faults import planting
@@ -309,7 +310,7 @@ def save_learner(folder, *, training=2.0, decay=0.9):
 FAULTS_OF_TRAINING = {"scaled": ({"training": 3.0}, "/y"), "step": ({"decay": 0.8}, "update/")}
 
 
-@pytest.mark.parametrize("node", FAULTS_OF_TRAINING)
+@pytest.mark.parametrize("node", sharing.mark_slow(FAULTS_OF_TRAINING, but=2))
 def test_fault_in_training_mode(tmp_path, node):
     """The op of a training output, and of an update."""
     changes, place = FAULTS_OF_TRAINING[node]

@@ -143,6 +143,7 @@ def test_made_up_inputs_do_not_show_it(main, sides, capsys):
     assert "--seed=4 --batch_sizes=2" in command
 
 
+@pytest.mark.slow
 def test_the_printed_command_in_a_shell(sides, tmp_path):
     """In a process of its own, from another folder: exit code, text, files."""
     inputs = write_examples(tmp_path)

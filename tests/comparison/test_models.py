@@ -268,6 +268,7 @@ def test_candidate_that_does_not_load_is_a_result(chains, tmp_path):
     assert found.verdict.value == "FAIL" and "does not load" in found.failures[0]
 
 
+@pytest.mark.slow
 def test_candidate_that_hangs_is_a_result(chains, tmp_path):
     @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, "x")], autograph=False)
     def turn(x):

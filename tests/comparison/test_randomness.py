@@ -16,7 +16,7 @@ FAULTS = {
     "outputs": ({"share_outputs": True}, "correlation"),
     "seeded": ({"seed": 3}, "a free seed became a fixed one"),
 }
-SLOW = ("weight", "rows", "seeded")
+SLOW = ("weight", "rate", "rows", "seeded")
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from migrate.verify.courses import (
 )
 from migrate.verify.judging.courses import compare_courses
 from migrate.verify.judging.judgement import Criteria
+from tests import sharing
 
 TESTDATA = pathlib.Path(__file__).resolve().parents[2] / "testdata"
 MODELS = sorted(path.parent for kind in ("zoo", "control_flow") for path in (TESTDATA / kind).glob("*/model"))
@@ -135,7 +136,7 @@ def learner(tmp_path_factory):
     return save_learner(tmp_path_factory.mktemp("learner") / "old")
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", sharing.mark_slow(FAULTS, but=2))
 def test_faults_of_training(learner, tmp_path, fault):
     changes, culprit = FAULTS[fault]
     options = migrate.CompareOptions(level=TRAJECTORY, steps=3, batch_sizes=(2,))

@@ -74,6 +74,7 @@ def test_after_another_save(slug, saved_again):
     assert check_gradients(truth, again) == len(truth.gradients)
 
 
+@pytest.mark.slow
 def test_gradient_of_a_gradient_that_tf1_had_baked_in(migrated):
     """TF1 has no second gradient of a loop; the migrated model has, and eager TF2 tells what it is."""
     truth = load_recorded("baked_gradients")

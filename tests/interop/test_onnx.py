@@ -79,7 +79,9 @@ def check_outputs(slug, catalogue, folder):
 
 
 # Inputs and outputs of one key; v1 control flow; a recurrent network of TF1's Keras.
-@pytest.mark.parametrize("slug", ["hub_dense_l2", "hub_lstm", "keras_simple_save"])
+@pytest.mark.parametrize(
+    "slug", [pytest.param("hub_dense_l2", marks=pytest.mark.slow), "hub_lstm", "keras_simple_save"]
+)
 def test_onnx(slug, catalogue, tmp_path):
     check_outputs(slug, catalogue, tmp_path)
 

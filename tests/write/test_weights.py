@@ -16,6 +16,7 @@ from migrate.checkpoint import index, tensors
 from migrate.options import WEIGHT_MODES, MigrateOptions
 from migrate.readers import protos
 from migrate.write import provenance, transfer, weights
+from tests import sharing
 
 ZOO = pathlib.Path(__file__).resolve().parents[2] / "testdata" / "zoo"
 # Partitioned over shards, several dtypes, mutable tables, what loading changes, a checkpoint of the first version,
@@ -88,7 +89,7 @@ def check_modes(slug, folder):
     assert digest_files(source) == before
 
 
-@pytest.mark.parametrize("slug", FEW)
+@pytest.mark.parametrize("slug", sharing.mark_slow(FEW, but=2))
 def test_modes_write_equal_values(slug, tmp_path):
     check_modes(slug, tmp_path)
 

@@ -294,11 +294,11 @@ def _written_again_after_the_loop(x: Any, w: Any, count: Any) -> Any:
     "program",
     [
         _written,
-        _written_in_a_branch,
+        pytest.param(_written_in_a_branch, marks=pytest.mark.slow),
         _written_in_a_loop_in_a_loop,
-        _written_in_a_loop_in_a_branch,
+        pytest.param(_written_in_a_loop_in_a_branch, marks=pytest.mark.slow),
         _assigned_and_differentiated,
-        _written_again_after_the_loop,
+        pytest.param(_written_again_after_the_loop, marks=pytest.mark.slow),
     ],
     ids=lambda program: program.__name__[1:],
 )

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import sharing
+
 from .harness import Raised, check, compare, count_ops, raise_legacy, run_legacy, v1
 
 X = np.random.RandomState(0).randn(2, 5, 3).astype(np.float32)
@@ -37,7 +39,7 @@ CELLS = {
 }
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", sharing.mark_slow(CELLS, but=2))
 def test_dynamic_rnn(name: str, tmp_path: Path) -> None:
     def build(x: Any, lengths: Any) -> Any:
         outputs, state = v1.nn.dynamic_rnn(CELLS[name](), x, sequence_length=lengths, dtype=tf.float32)

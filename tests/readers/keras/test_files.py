@@ -41,7 +41,7 @@ def model():
     return build()
 
 
-@pytest.fixture(scope="module", params=["m.h5", "m.keras"])
+@pytest.fixture(scope="module", params=["m.h5", pytest.param("m.keras", marks=pytest.mark.slow)])
 def migrated(request, model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("keras")
     model.save(folder / request.param)

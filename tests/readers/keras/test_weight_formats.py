@@ -108,9 +108,9 @@ def test_numbered_weights_of_either_keras(folder, expected):
     ("weights", "config", "severity"),
     [
         ("net.weights.h5", "net.json", "info"),
-        ("net_weights.hdf5", "net.yaml", "info"),
+        pytest.param("net_weights.hdf5", "net.yaml", "info", marks=pytest.mark.slow),
         ("weights.01-0.20.h5", "anything.json", "warning"),
-        ("net", "net.json", "info"),
+        pytest.param("net", "net.json", "info", marks=pytest.mark.slow),
         ("net", "net/architecture.json", "warning"),
     ],
 )

@@ -1,0 +1,68 @@
+"""One model in several processes at once: which there are, and that what they find is what one after the other finds."""
+
+import dataclasses
+import threading
+
+import pytest
+
+import migrate
+from migrate.isolation import client
+from migrate.options import Limits, MigrateOptions
+from tests import sharing
+
+MODELS = ("hub_image_batch_norm", "tf18_dnn_classifier")
+
+
+@pytest.fixture
+def jobs(monkeypatch):
+    """(target, thread) of each job that is begun."""
+    begun = []
+    run = client.Server.run
+
+    def note(server, job, *arguments, **options):
+        begun.append((job.target.split(":")[0].rpartition(".")[2], threading.current_thread()))
+        return run(server, job, *arguments, **options)
+
+    monkeypatch.setattr(client.Server, "run", note)
+    return begun
+
+
+@pytest.fixture
+def cores():
+    with sharing.all_cores() as count:
+        if count < 2:
+            pytest.skip("one core")
+        yield
+
+
+@pytest.mark.parametrize("slug", MODELS)
+def test_the_same_is_found(slug, zoo_path, tmp_path, jobs, cores):
+    source = zoo_path / slug / "model"
+    at_once = migrate.migrate_model(source, tmp_path / "at_once")
+    mine = threading.current_thread()
+    assert ("building", mine) in jobs and ("baseline", mine) not in jobs
+    assert [name for name, _ in jobs].count("baseline") >= 1
+    beside = [name for name, thread in jobs if thread is not mine]
+    assert beside.count("candidate") >= 1 and ("candidate", mine) in jobs
+    jobs.clear()
+    in_turn = migrate.migrate_model(source, tmp_path / "in_turn", MigrateOptions(side_by_side=False))
+    assert {thread for _, thread in jobs} == {mine}
+    assert at_once.verification.verdict.value == "PASS"
+    assert describe(at_once) == describe(in_turn)
+
+
+def describe(outcome):
+    """All that was compared, without what differs from run to run."""
+    verification = dataclasses.asdict(outcome.verification)
+    return {**verification, "diffs": sorted(verification["diffs"], key=repr)}
+
+
+@pytest.mark.parametrize("limits", [Limits(memory_limit=2**33), Limits(disk_limit=2**33)])
+def test_what_a_limit_bounds_is_one_process(limits, cores):
+    assert MigrateOptions().runs_side_by_side
+    assert not MigrateOptions(limits=limits).runs_side_by_side
+
+
+def test_one_core_is_not_shared(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0}, raising=False)
+    assert not MigrateOptions().runs_side_by_side
