@@ -33,6 +33,7 @@ LONGEST_NAME = 2_000
 
 def pytest_addoption(parser):
     parser.addoption("--run-slow", action="store_true", help="also run the tests marked slow (or set RUN_SLOW=1)")
+    parser.addoption("--also-slow", action="append", default=[], metavar="PREFIX", help="slow tests that run, too")
     parser.addoption("--weights", default="copy", choices=WEIGHT_MODES, help="how the catalogue's weights travel")
 
 
@@ -47,9 +48,15 @@ def pytest_collection_modifyitems(config, items):
     if sharing.runs_slow(config):
         return
     skip = pytest.mark.skip(reason="slow: --run-slow or RUN_SLOW=1")
+    chosen = tuple(config.getoption("--also-slow"))
     for item in items:
-        if item.get_closest_marker("slow"):
+        if item.get_closest_marker("slow") and not (chosen and item.nodeid.startswith(chosen)):
             item.add_marker(skip)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    sharing.measure(item.path.relative_to(ROOT / "tests").parts[0] in sharing.MEASURED)
 
 
 def pytest_collection_finish():

@@ -6,10 +6,19 @@ import fcntl
 import json
 import os
 
+import coverage
 import pytest
 
 # How many parts a catalogue's models are dealt into: each part is loaded by one process only.
 _PARTS = 4
+# Tests of the rooms whose coverage has a bound (benchmarks/coverage_rooms.py).
+MEASURED = {
+    "catalogue", "comparison", "control_flow_catalogue", "faults", "graph", "graph_sources", "inputs", "rebuild",
+    "verify", "write",
+}  # fmt: skip
+# Of what a process that is told of it measures itself.
+TOLD = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
+_measuring = [True]
 _CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 
 
@@ -33,6 +42,16 @@ def all_cores():
         yield len(_CORES)
     finally:
         os.sched_setaffinity(0, own)
+
+
+def measure(wanted):
+    """Whether this process's coverage counts from here on, where it is measured at all: what is traced takes half as
+    long again. What it forks is always measured."""
+    current = coverage.Coverage.current()
+    if current is None or wanted == _measuring[0]:
+        return
+    (current.start if wanted else current.stop)()
+    _measuring[0] = wanted
 
 
 def make_once(tmp_path_factory, name, make):

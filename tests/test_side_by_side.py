@@ -1,4 +1,4 @@
-"""One model in several processes at once: which there are, and that what they find is what one after the other finds."""
+"""One model in several processes at once: which there are, and that what they find is what they find in turn."""
 
 import dataclasses
 import threading

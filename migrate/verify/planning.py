@@ -7,19 +7,21 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from migrate import errors
 from migrate.graph import races, randomness
 from migrate.inputs.calls import Call
 from migrate.inputs.cases import Case
 from migrate.inputs.preview import preview_calls
 from migrate.inputs.synthesis import synthesize_cases
-from migrate.model import Signature
+from migrate.model import GraphVariant, Signature
 from migrate.options import BATCH_SIZES
 from migrate.rebuild.module import Rebuilt
 from migrate.rebuild.pieces import Piece
 from migrate.verify.extras import Extras
 
-_LARGE_ROW = 2**16  # elements
+_LARGE_ROW = 2**15  # elements
 # As many rows as inputs of unusual values have: each further size is a trace and an optimized graph on every route.
 _FEW = (3, 0)
 
@@ -53,7 +55,7 @@ def plan_calls(rebuilt: Rebuilt, pieces: Sequence[Piece] | None = None, *, seed:
     for piece in rebuilt.pieces if pieces is None else pieces:
         for mode in piece.plan.variant_modes:
             signature = mode.variant.signatures[piece.plan.key]
-            sizes = choose_batch_sizes(signature)
+            sizes, cases = _make_cases(mode.variant, signature, seed)
             # By position: keys may differ, as `images` and `default` do.
             feeds = (mode.variant.tags, *(dataclasses.astuple(tensor) for tensor in signature.inputs.values()))
             if feeds in fed:
@@ -68,7 +70,7 @@ def plan_calls(rebuilt: Rebuilt, pieces: Sequence[Piece] | None = None, *, seed:
                     case=case.name,
                     inputs=share_tensors(signature, case),
                 )
-                for case in synthesize_cases(mode.variant, signature, seed=seed, batch_sizes=sizes)
+                for case in cases
             ]
             calls.extend(made)
             if sizes == _FEW and all(len(call.inputs) == len(signature.inputs) for call in made):
@@ -76,11 +78,16 @@ def plan_calls(rebuilt: Rebuilt, pieces: Sequence[Piece] | None = None, *, seed:
     return calls
 
 
-def choose_batch_sizes(signature: Signature) -> tuple[int, ...]:
-    """Few rows of what is large (images): a network over them costs seconds a row on each route."""
-    rows = [tensor.shape[1:] for tensor in signature.inputs.values() if tensor.shape]
-    largest = max((math.prod(size for size in row if size is not None) for row in rows), default=0)
-    return _FEW if largest > _LARGE_ROW else BATCH_SIZES
+def _make_cases(variant: GraphVariant, signature: Signature, seed: int) -> tuple[tuple[int, ...], tuple[Case, ...]]:
+    """(batch sizes, cases): few rows of what is large (images, volumes), as a network over them costs seconds a row on
+    each route. How large it is stands in the signature or, where that leaves dimensions open, in what was made up."""
+    stated = (tensor.shape[1:] for tensor in signature.inputs.values() if tensor.shape)
+    if max((math.prod(size for size in row if size is not None) for row in stated), default=0) <= _LARGE_ROW:
+        cases = synthesize_cases(variant, signature, seed=seed, batch_sizes=BATCH_SIZES)
+        made = (value.shape[1:] for case in cases for value in case.inputs.values() if isinstance(value, np.ndarray))
+        if max(map(math.prod, made), default=0) <= _LARGE_ROW:
+            return BATCH_SIZES, cases
+    return _FEW, synthesize_cases(variant, signature, seed=seed, batch_sizes=_FEW)
 
 
 def share_tensors(signature: Signature, case: Case) -> dict[str, Any]:

@@ -4,25 +4,50 @@ import pytest
 import tensorflow as tf
 
 import migrate
-from migrate.model import Signature, SignatureTensor
+from migrate.model import GraphVariant, Signature, SignatureTensor
 from migrate.options import BATCH_SIZES
-from migrate.verify.planning import choose_batch_sizes
+from migrate.verify import planning
+
+SMALL = {f"batch_{n}" for n in BATCH_SIZES}
+FEW = {"batch_0", "batch_3"}
+
+
+def list_sizes(shapes, build=tf.identity):
+    """The batches that a signature with inputs of these shapes is fed."""
+    with tf.Graph().as_default() as graph:
+        inputs = [tf.compat.v1.placeholder(tf.float32, shape) for shape in shapes]
+        outputs = [build(tensor) for tensor in inputs] or [tf.constant(1.0)]
+    described = [
+        {str(i): SignatureTensor(name=x.name, dtype="float32", shape=x.shape.as_list() if x.shape.rank is not None else None)
+         for i, x in enumerate(tensors)} for tensors in (inputs, outputs)
+    ]  # fmt: skip
+    signature = Signature(key="s", method="", inputs=described[0], outputs=described[1])
+    variant = GraphVariant(
+        tags=(), graph_def=graph.as_graph_def(), signatures={"s": signature}, collections={}, variables=(), assets=(),
+        attachments={},
+    )  # fmt: skip
+    _, cases = planning._make_cases(variant, signature, 0)
+    return {case.name for case in cases if case.name.startswith("batch_")}
 
 
 @pytest.mark.parametrize(
     ("shapes", "sizes"),
     [
-        ([(None, 299, 299, 3)], (3, 0)),
-        ([(None, 8), (None, 300, 300, None)], (3, 0)),
-        ([(None, 32, 32, 3)], BATCH_SIZES),
-        ([()], BATCH_SIZES),
-        ([None], BATCH_SIZES),
-        ([], BATCH_SIZES),
+        ([(None, 299, 299, 3)], FEW),
+        ([(None, 8), (None, 300, 300, None)], FEW),
+        ([(None, 32, 32, 3)], SMALL),
+        ([()], SMALL - {"batch_0"}),
+        ([None], SMALL),
+        ([], SMALL - {"batch_0"}),
     ],
 )
 def test_large_rows_come_in_small_batches(shapes, sizes):
-    inputs = {str(i): SignatureTensor(name=f"x{i}:0", dtype="float32", shape=shape) for i, shape in enumerate(shapes)}
-    assert choose_batch_sizes(Signature(key="s", method="", inputs=inputs, outputs={})) == sizes
+    assert list_sizes(shapes) == sizes
+
+
+@pytest.mark.parametrize(("wide", "sizes"), [(40_000, FEW), (4_000, SMALL)])
+def test_how_large_a_row_is_only_the_graph_may_say(wide, sizes):
+    assert list_sizes([(None, None)], lambda x: x @ tf.zeros([wide, 2])) == sizes
 
 
 def test_signatures_over_the_same_images_are_fed_the_same(tmp_path):
