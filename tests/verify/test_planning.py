@@ -17,10 +17,11 @@ def list_sizes(shapes, build=tf.identity):
     with tf.Graph().as_default() as graph:
         inputs = [tf.compat.v1.placeholder(tf.float32, shape) for shape in shapes]
         outputs = [build(tensor) for tensor in inputs] or [tf.constant(1.0)]
-    described = [
-        {str(i): SignatureTensor(name=x.name, dtype="float32", shape=x.shape.as_list() if x.shape.rank is not None else None)
-         for i, x in enumerate(tensors)} for tensors in (inputs, outputs)
-    ]  # fmt: skip
+    described = []
+    for tensors in (inputs, outputs):
+        known = [None if tensor.shape.rank is None else tuple(tensor.shape.as_list()) for tensor in tensors]
+        named = [SignatureTensor(name=x.name, dtype="float32", shape=k) for x, k in zip(tensors, known, strict=True)]
+        described.append({str(number): tensor for number, tensor in enumerate(named)})
     signature = Signature(key="s", method="", inputs=described[0], outputs=described[1])
     variant = GraphVariant(
         tags=(), graph_def=graph.as_graph_def(), signatures={"s": signature}, collections={}, variables=(), assets=(),
