@@ -102,6 +102,7 @@ def test_model_with_flagfile(tmp_path):
     assert record["options"]["trainable"] == "^top/"
 
 
+@pytest.mark.slow
 def test_model_overwrite(tmp_path):
     dest = tmp_path / "out"
     arguments = [f"--source={ZOO / 'frozen_constants' / 'model'}", f"--dest={dest}", "--verify=none"]

@@ -59,6 +59,7 @@ def test_a_keras_file_answers_to_the_names_of_a_tf1_model(files):
     assert back.verdict.value == "PASS", back.failures
 
 
+@pytest.mark.slow
 def test_a_candidate_without_training_mode_fails_at_the_training_level(files):
     found = compare(files / "m.h5", files / "tf1", level="training")
     assert found.verdict.value == "FAIL"

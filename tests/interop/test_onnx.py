@@ -80,7 +80,12 @@ def check_outputs(slug, catalogue, folder):
 
 # Inputs and outputs of one key; v1 control flow; a recurrent network of TF1's Keras.
 @pytest.mark.parametrize(
-    "slug", [pytest.param("hub_dense_l2", marks=pytest.mark.slow), "hub_lstm", "keras_simple_save"]
+    "slug",
+    [
+        pytest.param("hub_dense_l2", marks=pytest.mark.slow),
+        "hub_lstm",
+        pytest.param("keras_simple_save", marks=pytest.mark.slow),
+    ],
 )
 def test_onnx(slug, catalogue, tmp_path):
     check_outputs(slug, catalogue, tmp_path)

@@ -25,7 +25,8 @@ def _kill(python, tmp_path, mode, moments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("mode", ["copy", pytest.param("link", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["copy", "link"])
 def test_killed_now_and_then(python, tmp_path, mode):
     assert sum(_kill(python, tmp_path, mode, 4).values()) == 4
 

@@ -155,6 +155,7 @@ def test_resume_makes_a_lost_destination_again(source, tmp_path):
     assert (dest / "good" / "hub_dense_l2" / "saved_model.pb").exists()
 
 
+@pytest.mark.slow
 def test_resume_after_a_kill(source, tmp_path):
     """SIGKILL in the middle of a run; the second run ends with every model whole and nothing left over."""
     for number in range(3):
