@@ -5,7 +5,9 @@
 
 Lines and branches of each room, and the files below --least percent of lines; exits with 1 where one of ROOMS lies
 below. A file that was never imported is in no figure, and is named. Processes that the fork server forks are measured,
-too (`patch` in pyproject.toml's [tool.coverage.run]); what is killed, by a time limit or a signal, leaves no data.
+too (`patch` in pyproject.toml's [tool.coverage.run]); what is killed, by a time limit or a signal, leaves no data. The
+process of the tests itself is measured in those of ROOMS and their neighbours only (`tests/sharing.py`): other rooms'
+figures are what these reach of them.
 """
 
 from __future__ import annotations
