@@ -62,8 +62,7 @@ class Driver:
     def run_all(self) -> str:
         """Runs all that is not settled; why it stopped early, "" where it did not."""
         # Before any model starts: what lies there now can only be a killed run's.
-        for folder in sorted({os.path.dirname(item.task.target) for item in self._planned.values()}):
-            publishing.remove_stale_staging(folder)
+        self._sweep()
         if self._watcher.on_start:
             self._watcher.on_start(len(self._planned))
         open_tasks = [item.task for item in self._planned.values() if not self._is_settled(item)]
@@ -96,8 +95,14 @@ class Driver:
                     self._link_all(waiting)
             if self._watcher.on_tick:
                 self._watcher.on_tick(self._engine.list_running())
+        # A process on a node that is gone may have lived on a while, when its model was begun again elsewhere.
+        self._sweep()
         left = len(self._planned) - len(self._done)
         return (self._stop.reason or "stopped") if left else ""
+
+    def _sweep(self) -> None:
+        for folder in sorted({os.path.dirname(item.task.target) for item in self._planned.values()}):
+            publishing.remove_stale_staging(folder)
 
     def _record(self, record: Record, task: Task) -> bool:
         """Journals a record, unless the machine and not the model is at fault; whether it did."""

@@ -11,7 +11,6 @@ import pytest
 
 from migrate import zoo
 from migrate.options import MigrateOptions, ZooOptions
-from tests import sharing
 from tests.zoo.conftest import copy_model, make_different
 from tests.zoo.faulty import make_zoo
 
@@ -23,10 +22,8 @@ MODELS = 10
 
 
 @pytest.fixture
-def cluster(monkeypatch):
+def cluster():
     """Two nodes; the head runs no tasks of its own that could be lost with it."""
-    for name in sharing.TOLD:
-        monkeypatch.delenv(name, raising=False)
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     made.other = made.add_node(num_cpus=1)
     made.wait_for_nodes()

@@ -13,6 +13,7 @@ import time
 import pytest
 
 from migrate import errors, pipeline, zoo
+from migrate.isolation import folders
 from migrate.options import MigrateOptions, ZooOptions
 from migrate.outcome import Outcome, Status
 from migrate.zoo import journal as journals
@@ -390,3 +391,16 @@ def test_options_digest_knows_what_decides():
     base = tasks.digest_options(MigrateOptions())
     assert tasks.digest_options(MigrateOptions(overwrite=True)) == base
     assert tasks.digest_options(MigrateOptions(seed=1)) != base
+
+
+def test_what_a_lost_node_left_while_the_zoo_ran_is_gone_at_the_end(small, tmp_path):
+    """Its process may live on when the model is begun again elsewhere, where its folder is then still in use."""
+    dest = tmp_path / "out"
+
+    def leave(outcome, total):
+        left = dest / ".frozen_constants.abc.partial"
+        (left / "model").mkdir(parents=True, exist_ok=True)
+        (left / folders.OWNER).touch()
+
+    report = zoo.migrate_zoo(small, dest, dataclasses.replace(RESUME, resume=False), on_outcome=leave)
+    assert set(report.summary) == {"migrated"} and not list(dest.rglob("*.partial"))
