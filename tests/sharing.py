@@ -9,15 +9,18 @@ import os
 import coverage
 import pytest
 
+from migrate import isolation
+
 # How many parts a catalogue's models are dealt into: each part is loaded by one process only.
 _PARTS = 4
-# Tests of the rooms whose coverage has a bound (benchmarks/coverage_rooms.py).
-MEASURED = {
-    "catalogue", "comparison", "control_flow_catalogue", "faults", "graph", "graph_sources", "inputs", "rebuild",
-    "verify", "write",
-}  # fmt: skip
-# Of what a process that is told of it measures itself.
-TOLD = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
+# Tests of the rooms whose coverage has a bound (benchmarks/coverage_rooms.py); and those in which only what is forked
+# runs these rooms' code.
+_MEASURED = {"comparison", "faults", "graph", "graph_sources", "inputs", "rebuild", "verify", "write"}
+_FORKING = {"catalogue", "control_flow_catalogue"}
+# By what a process is told to measure itself.
+_TOLD = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
+# A stopped one is no longer the current one.
+_coverage = coverage.Coverage.current()
 _measuring, _told = [True], {}
 _CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 
@@ -44,19 +47,23 @@ def all_cores():
         os.sched_setaffinity(0, own)
 
 
-def measure(wanted):
-    """Whether coverage counts from here on, of this process and of those that it starts, where it is measured at all:
-    what is traced takes half as long again, and loads TensorFlow in twice the time."""
-    current = coverage.Coverage.current()
-    if current is None or wanted == _measuring[0]:
+def measure(room):
+    """Whether coverage counts in a test of `room`, of this process and of those that it starts, where it is measured at
+    all: what is traced takes half as long again, and loads TensorFlow in twice the time.
+
+    What the isolated jobs of this process run always counts: their server starts traced."""
+    if _coverage is None:
         return
-    (current.start if wanted else current.stop)()
-    for name in TOLD:
-        if wanted and name in _told:
-            os.environ[name] = _told.pop(name)
-        elif not wanted and name in os.environ:
+    wanted = room in _MEASURED
+    if wanted != _measuring[0]:
+        (_coverage.start if wanted else _coverage.stop)()
+        _measuring[0] = wanted
+    alone = room not in _MEASURED | _FORKING and isolation.shared_server().is_running
+    for name in _TOLD:
+        if alone and name in os.environ:
             _told[name] = os.environ.pop(name)
-    _measuring[0] = wanted
+        elif not alone and name in _told:
+            os.environ[name] = _told.pop(name)
 
 
 def make_once(tmp_path_factory, name, make):
