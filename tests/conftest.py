@@ -29,6 +29,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 ZOO = ROOT / "testdata" / "zoo"
 # pytest makes a parameter's whole value the test's name, and every process holds every name.
 LONGEST_NAME = 2_000
+LONGEST = {"test_how_tos.py", "test_cluster.py"}
 
 
 def pytest_addoption(parser):
@@ -41,6 +42,8 @@ def pytest_addoption(parser):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     """Leaves out what takes minutes unless it is asked for; says what belongs in one process."""
+    # What takes one process longest goes first: last, it would leave the others idle.
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     for item in items:
         if len(item.nodeid) > LONGEST_NAME:
             raise pytest.UsageError(f"{item.nodeid[:200]}...: a name of {len(item.nodeid):,} characters; give it an id")

@@ -15,7 +15,10 @@ from migrate import isolation
 _PARTS = 4
 # Tests of the rooms whose coverage has a bound (benchmarks/coverage_rooms.py); and those in which only what is forked
 # runs these rooms' code.
-_MEASURED = {"comparison", "faults", "graph", "graph_sources", "inputs", "rebuild", "verify", "write"}
+_MEASURED = {
+    "comparison", "faults", "graph", "graph_sources", "inputs", "rebuild", "verify", "write",
+    "test_side_by_side.py", "test_staging.py",
+}  # fmt: skip
 _FORKING = {"catalogue", "control_flow_catalogue"}
 # By what a process is told to measure itself.
 _TOLD = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")

@@ -66,6 +66,7 @@ def test_an_existing_file_is_kept(written):
     assert (folder / "out.keras").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_activation_that_is_another_function_in_keras_3(tmp_path):
     """Its hard_sigmoid has another slope, which positive weights alone do not show: the gates are saturated."""
     assert keras3._is_another("hard_sigmoid") and not keras3._is_another("sigmoid")

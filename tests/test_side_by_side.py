@@ -10,7 +10,7 @@ from migrate.isolation import client
 from migrate.options import Limits, MigrateOptions
 from tests import sharing
 
-MODELS = ("hub_image_batch_norm", "tf18_dnn_classifier")
+MODELS = ("hub_image_batch_norm", pytest.param("tf18_dnn_classifier", marks=pytest.mark.slow))
 
 
 @pytest.fixture

@@ -206,7 +206,7 @@ def save_legacy(folder, build, **changes):
     return folder
 
 
-@pytest.mark.parametrize("inside", ["branch", "loop", "later iteration"])
+@pytest.mark.parametrize("inside", ["branch", "later iteration", pytest.param("loop", marks=pytest.mark.slow)])
 def test_control_flow_of_tf1(tmp_path, inside):
     """A branch of TF1 is looked into, and a loop of it: the op, and in which iteration."""
 

@@ -104,6 +104,7 @@ def test_inputs_that_cannot_be_fed_are_the_callers(models, inputs, monkeypatch):
     assert "\n" not in str(failure.value).strip()
 
 
+@pytest.mark.slow
 def test_generator_that_raises_exits_with_2_and_a_difference_with_1(models):
     sides = ("--baseline=old", "--candidate=off")
     done = run(models, *sides, "--inputs=generators:raises")

@@ -96,6 +96,7 @@ def test_checkpoint_of_another_architecture_or_of_none(folder, expected):
     assert "--architecture" in migrate_weights(folder / "ckpts").error
 
 
+@pytest.mark.slow
 def test_numbered_weights_of_either_keras(folder, expected):
     assert_computes(migrate_weights(folder / "m.weights.h5", architecture=str(folder / "m.json")), expected["last"])
     third = migrate_weights(folder / "third.weights.h5", architecture=str(folder / "third.json"))
