@@ -61,7 +61,8 @@ def measure(room):
     if wanted != _measuring[0]:
         (_coverage.start if wanted else _coverage.stop)()
         _measuring[0] = wanted
-    alone = room not in _MEASURED | _FORKING and isolation.shared_server().is_running
+    isolation.shared_server()._start("tests")  # with the first test
+    alone = room not in _MEASURED | _FORKING
     for name in _TOLD:
         if alone and name in os.environ:
             _told[name] = os.environ.pop(name)

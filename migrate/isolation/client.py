@@ -161,11 +161,6 @@ class Server:
         self._owned.remove()
 
     @property
-    def is_running(self) -> bool:
-        """Whether its process was started; it starts with the first job."""
-        return self._process is not None
-
-    @property
     def is_cancelled(self) -> bool:
         return self._cancelled
 
