@@ -61,7 +61,8 @@ def measure(room):
     if wanted != _measuring[0]:
         (_coverage.start if wanted else _coverage.stop)()
         _measuring[0] = wanted
-    isolation.shared_server()._start("tests")  # with the first test
+    with all_cores():  # as where the first test that needs it is one that has them
+        isolation.shared_server()._start("tests")
     alone = room not in _MEASURED | _FORKING
     for name in _TOLD:
         if alone and name in os.environ:
