@@ -167,7 +167,7 @@ class Limits:
                 raise errors.UsageError(f"a limit of {value}", where=f"--{field.name}", hint="give a positive number")
 
 
-def _count_cores() -> int:
+def count_cores() -> int:
     """Those that this process may use, which a container or `taskset` may bound."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -227,7 +227,7 @@ class MigrateOptions:
     @property
     def runs_side_by_side(self) -> bool:
         """`side_by_side`, where no limit says what a model may take and this process may use several cores."""
-        return self.side_by_side and not self.limits.memory_limit and not self.limits.disk_limit and _count_cores() > 1
+        return self.side_by_side and not self.limits.memory_limit and not self.limits.disk_limit and count_cores() > 1
 
     @property
     def reading(self) -> ReadOptions:

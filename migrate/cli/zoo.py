@@ -21,6 +21,7 @@ from migrate.options import (
     RETRIED,
     Selection,
     ZooOptions,
+    count_cores,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _TIMEOUT = 1800.0  # seconds a stage
 def define_flags() -> None:
     flags.DEFINE_string("source", None, "Root folder of the zoo, or a manifest (text, .csv or .jsonl).")
     flags.DEFINE_string("dest", None, "Root folder to write; each model keeps its path below --source.")
-    flags.DEFINE_integer("jobs", max((os.cpu_count() or 2) // 2, 1), "Models at a time.")
+    flags.DEFINE_integer("jobs", max(count_cores() // 2, 1), "Models at a time.")
     flags.DEFINE_bool("resume", False, "Go on with an earlier run: what it settled is not done again.")
     flags.DEFINE_list("retry", list(RETRIED), "Statuses that --resume tries again.")
     flags.DEFINE_string("report_dir", "", "Folder of the reports (default: <dest>/_migration).")

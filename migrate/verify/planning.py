@@ -55,7 +55,6 @@ def plan_calls(rebuilt: Rebuilt, pieces: Sequence[Piece] | None = None, *, seed:
     for piece in rebuilt.pieces if pieces is None else pieces:
         for mode in piece.plan.variant_modes:
             signature = mode.variant.signatures[piece.plan.key]
-            sizes, cases = _make_cases(mode.variant, signature, seed)
             # By position: keys may differ, as `images` and `default` do.
             feeds = (mode.variant.tags, *(dataclasses.astuple(tensor) for tensor in signature.inputs.values()))
             if feeds in fed:
@@ -63,6 +62,7 @@ def plan_calls(rebuilt: Rebuilt, pieces: Sequence[Piece] | None = None, *, seed:
                     inputs = dict(zip(signature.inputs, call.inputs.values(), strict=True))
                     calls.append(dataclasses.replace(call, signature=signature.key, inputs=inputs))
                 continue
+            sizes, cases = _make_cases(mode.variant, signature, seed)
             made = [
                 Call(
                     tags=mode.variant.tags,

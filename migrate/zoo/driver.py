@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
@@ -96,7 +97,8 @@ class Driver:
             if self._watcher.on_tick:
                 self._watcher.on_tick(self._engine.list_running())
         # A process on a node that is gone may have lived on a while, when its model was begun again elsewhere.
-        self._sweep()
+        with contextlib.suppress(OSError):  # a destination that is gone by now was said already
+            self._sweep()
         left = len(self._planned) - len(self._done)
         return (self._stop.reason or "stopped") if left else ""
 

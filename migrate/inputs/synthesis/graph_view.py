@@ -59,10 +59,12 @@ class GraphView:
       functions: name -> FunctionDef.
     """
 
-    def __init__(self, nodes: Iterable[Any], functions: dict[str, Any]) -> None:
+    def __init__(
+        self, nodes: Iterable[Any], functions: dict[str, Any], bodies: dict[str, GraphView] | None = None
+    ) -> None:
         self.nodes = {node.name: node for node in nodes}
         self.functions = functions
-        self._bodies: dict[str, GraphView] = {}
+        self._bodies: dict[str, GraphView] = {} if bodies is None else bodies
 
     @classmethod
     def from_graph_def(cls, graph_def: Any) -> GraphView:
@@ -72,8 +74,7 @@ class GraphView:
         """The body of a function; one view of it, however often it is called."""
         name = function.signature.name
         if name not in self._bodies:
-            self._bodies[name] = body = GraphView(function.node_def, self.functions)
-            body._bodies = self._bodies
+            self._bodies[name] = GraphView(function.node_def, self.functions, self._bodies)
         return self._bodies[name]
 
     def find_input(self, spelled: str) -> tuple[str, int]:
