@@ -51,6 +51,7 @@ KERAS = {
 
 
 SLOW = (
+    "moving averages frozen",
     "gradient zeroed",
     "L2 loss halved",
     "dropout always on",

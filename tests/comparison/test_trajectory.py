@@ -136,7 +136,7 @@ def learner(tmp_path_factory):
     return save_learner(tmp_path_factory.mktemp("learner") / "old")
 
 
-@pytest.mark.parametrize("fault", sharing.mark_slow(FAULTS, but=2))
+@pytest.mark.parametrize("fault", sharing.mark_slow(FAULTS, but=3))
 def test_faults_of_training(learner, tmp_path, fault):
     changes, culprit = FAULTS[fault]
     options = migrate.CompareOptions(level=TRAJECTORY, steps=3, batch_sizes=(2,))

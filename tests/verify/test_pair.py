@@ -10,7 +10,7 @@ from migrate.verify import pair
 ZOO = pathlib.Path(__file__).resolve().parents[2] / "testdata" / "zoo"
 
 
-@pytest.mark.parametrize("slug", ["hub_dropout", "hub_ragged"])
+@pytest.mark.parametrize("slug", ["hub_dropout", pytest.param("hub_ragged", marks=pytest.mark.slow)])
 def test_judged_elsewhere_it_is_the_same(slug, tmp_path, monkeypatch):
     here = migrate.migrate_model(ZOO / slug / "model", tmp_path / "here").verification
     asked = []

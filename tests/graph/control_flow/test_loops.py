@@ -295,7 +295,7 @@ def _written_again_after_the_loop(x: Any, w: Any, count: Any) -> Any:
     [
         _written,
         pytest.param(_written_in_a_branch, marks=pytest.mark.slow),
-        _written_in_a_loop_in_a_loop,
+        pytest.param(_written_in_a_loop_in_a_loop, marks=pytest.mark.slow),
         pytest.param(_written_in_a_loop_in_a_branch, marks=pytest.mark.slow),
         _assigned_and_differentiated,
         pytest.param(_written_again_after_the_loop, marks=pytest.mark.slow),

@@ -39,7 +39,7 @@ CELLS = {
 }
 
 
-@pytest.mark.parametrize("name", sharing.mark_slow(CELLS, but=2))
+@pytest.mark.parametrize("name", sharing.mark_slow(CELLS, but=3))
 def test_dynamic_rnn(name: str, tmp_path: Path) -> None:
     def build(x: Any, lengths: Any) -> Any:
         outputs, state = v1.nn.dynamic_rnn(CELLS[name](), x, sequence_length=lengths, dtype=tf.float32)
@@ -57,6 +57,7 @@ def test_jit_compiled_lstm() -> None:
     check(_in_scope(build), X, jit=True, add_shapes=True)
 
 
+@pytest.mark.slow  # by default, the catalogue has one
 def test_bidirectional() -> None:
     def build(x: Any, lengths: Any) -> Any:
         both = v1.nn.bidirectional_dynamic_rnn(

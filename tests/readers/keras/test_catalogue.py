@@ -81,7 +81,6 @@ _QUICK = (
     "keras_231_conv",
     "tfkeras_215_dense",
     "tfkeras_224_dense_saved",
-    "tfkeras_224_text",
     "tfkeras_224_weights_callback",
 )
 _CHOSEN = [slug if slug in _QUICK else pytest.param(slug, marks=pytest.mark.slow) for slug in SLUGS]

@@ -192,7 +192,7 @@ def test_ids_are_cut_behind_the_embedding(tmp_path):
     np.testing.assert_allclose(found, loaded(TOKENS), rtol=1e-5)
 
 
-@pytest.mark.parametrize("lacking", ["Mystery", None])
+@pytest.mark.parametrize("lacking", ["Mystery", pytest.param(None, marks=pytest.mark.slow)])
 def test_saved_model_that_keras_cannot_rebuild_is_migrated_by_its_graph(tmp_path, lacking):
     """A layer of a lost library: the graph beside the config needs none of its code, and computes what it did."""
     source = tmp_path / "source"

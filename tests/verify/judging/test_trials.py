@@ -75,7 +75,7 @@ def with_arguments(sample, *arguments):
         (plain, with_arguments(plain, KEPT + 0.05), ""),
         (with_arguments(plain, 0.9), with_arguments(plain, 0.95), ""),
         (plain, with_arguments(plain, KEPT, 1.05), ""),
-        (normal, with_arguments(normal, 1.05), ""),
+        pytest.param(normal, with_arguments(normal, 1.05), "", marks=pytest.mark.slow),
         (plain, one_mask_for_all_rows, "correlation"),
         (signed, with_arguments(signed, True), "correlation"),
         (two_outputs, with_arguments(two_outputs, 1), "correlation with output b"),
