@@ -7,10 +7,10 @@ are told from other files by the tensor of the name: it is followed back, out of
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from migrate.scan.graphs import MetaGraph, Scope, argument_position, find_functions, split_name
+from migrate.scan.graphs import MetaGraph, Scope, argument_position, split_name
 from migrate.scan.ops import ASSET_OPS, CACHE_OPS, READS, RESTORE_OPS, SAVE_OPS, WRITES
 
 # Ops that hand a name on, alone or among others.
@@ -163,26 +163,11 @@ def _shared_name(handle: Any) -> bytes:
 
 def _find_callers(meta_graph: MetaGraph) -> Mapping[str, list[tuple[str, Any]]]:
     callers: dict[str, list[tuple[str, Any]]] = {}
-    for scope in meta_graph.scopes() if meta_graph.functions else ():
-        for node in scope.nodes:
-            for function in find_functions(node, meta_graph.functions):
+    for scope in meta_graph.scopes():
+        for node, names in scope.find_calls(meta_graph.functions):
+            for function in names:
                 callers.setdefault(function, []).append((scope.name, node))
     return callers
-
-
-def find_reached(meta_graph: MetaGraph, entries: Iterable[str], functions: Iterable[str] = ()) -> set[tuple[str, str]]:
-    """(function, node) of all that `entries` and `functions` run: a called function is run as a whole."""
-    reached = {("", name) for name in meta_graph.graph.closure(entries)}
-    called = {name for name in functions if name in meta_graph.functions}
-    pending = [meta_graph.graph.by_name[name] for _, name in reached]
-    pending.extend(node for name in called for node in meta_graph.functions[name].nodes)
-    while pending:
-        for function in find_functions(pending.pop(), meta_graph.functions):
-            if function not in called:
-                called.add(function)
-                pending.extend(meta_graph.functions[function].nodes)
-    reached.update((name, node.name) for name in called for node in meta_graph.functions[name].nodes)
-    return reached
 
 
 def find_foreign_files(meta_graph: MetaGraph) -> Iterator[tuple[Scope, Any, str, str]]:
@@ -195,8 +180,8 @@ def find_foreign_files(meta_graph: MetaGraph) -> Iterator[tuple[Scope, Any, str,
     if not interesting:
         return
     tracer = Tracer(meta_graph)
-    run = find_reached(meta_graph, meta_graph.entries, meta_graph.concrete)
-    saver = find_reached(meta_graph, tuple(filter(None, meta_graph.saver[1:])))
+    run = meta_graph.run
+    saver = meta_graph.find_reached(filter(None, meta_graph.saver[1:]))
     for scope, node in interesting:
         place = (scope.name, node.name)
         # Of a graph alone it is not known which part is run, nor which saver is its own: what leads away is refused.

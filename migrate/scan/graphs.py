@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ _RUN_COLLECTIONS = (
     "update_ops",
 )
 _ASSETS = "saved_model_assets"
+# The one edge that may lead back: a loop's next iteration.
+BACK_EDGES = frozenset({"NextIteration", "RefNextIteration"})
 # Functional control flow: how many inputs stand before the function's arguments.
 _BEFORE_ARGUMENTS = {
     "PartitionedCall": 0, "StatefulPartitionedCall": 0, "While": 0, "StatelessWhile": 0, "If": 1, "StatelessIf": 1,
@@ -31,9 +34,9 @@ def split_name(text: str) -> str:
     return text.lstrip("^").partition(":")[0]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Scope:
-    """The graph itself (name "") or a function.
+    """The graph itself (name "") or a function. What is asked of it often is found once.
 
     Attributes:
       name: of the function.
@@ -51,6 +54,47 @@ class Scope:
     arguments: tuple[str, ...] = ()
     returns: tuple[str, ...] = ()
 
+    @functools.cached_property
+    def inputs(self) -> Mapping[str, tuple[str, ...]]:
+        """Names of the nodes that each node takes something of, control inputs among them, in order."""
+        return {name: tuple(map(split_name, node.input)) for name, node in self.by_name.items()}
+
+    @functools.cached_property
+    def named(self) -> Mapping[int, tuple[str, ...]]:
+        """Names of functions in the attributes of nodes, by a node's position; of most there are none."""
+        found = ((position, tuple(attribute_functions(node.attr))) for position, node in enumerate(self.nodes))
+        return {position: names for position, names in found if names}
+
+    @functools.cached_property
+    def order(self) -> list[str]:
+        """Names in an order in which inputs come first; nodes on a circle and behind it are left out."""
+        missing: dict[str, int] = {}
+        consumers: dict[str, list[str]] = {}
+        for name in self.by_name:
+            wanted = self.forward_inputs(name)
+            missing[name] = len(wanted)
+            for text in wanted:
+                consumers.setdefault(text, []).append(name)
+        ready = [name for name, count in missing.items() if not count]
+        order: list[str] = []
+        while ready:
+            name = ready.pop()
+            order.append(name)
+            for consumer in consumers.get(name, ()):
+                missing[consumer] -= 1
+                if not missing[consumer]:
+                    ready.append(consumer)
+        return order
+
+    @functools.cached_property
+    def _following(self) -> set[str]:
+        """Names of the nodes that may be forward inputs."""
+        return {name for name, node in self.by_name.items() if node.op not in BACK_EDGES}
+
+    def forward_inputs(self, name: str) -> set[str]:
+        """The nodes that a node needs, but for the back edge of a loop."""
+        return self._following.intersection(self.inputs[name])
+
     def describe(self, node: str) -> str:
         """Where a node is, for people."""
         inside = f", function {self.name!r}" if self.name else ""
@@ -65,13 +109,21 @@ class Scope:
             if name in seen or name not in self.by_name:
                 continue
             seen.add(name)
-            pending.extend(split_name(text) for text in self.by_name[name].input)
+            pending.extend(self.inputs[name])
         return seen
 
+    def find_calls(self, functions: Mapping[str, Any]) -> Iterator[tuple[Any, tuple[str, ...]]]:
+        """Nodes that call functions of the library or hand them on, in the attributes of attributes, too; with each,
+        the names."""
+        for position, node in enumerate(self.nodes if functions else ()):
+            names = tuple(name for name in (node.op, *self.named.get(position, ())) if name in functions)
+            if names:
+                yield node, names
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class MetaGraph:
-    """One MetaGraph as the scan sees it.
+    """One MetaGraph as the scan sees it. What is asked of it often is found once.
 
     Attributes:
       label: its tags.
@@ -101,9 +153,31 @@ class MetaGraph:
     named: tuple[tuple[str, str], ...] = ()
     bare: bool = False
 
+    @functools.cached_property
+    def run(self) -> set[tuple[str, str]]:
+        """(function, node) of all that a loader may run."""
+        return self.find_reached(self.entries, self.concrete)
+
     def scopes(self) -> Iterator[Scope]:
         yield self.graph
         yield from self.functions.values()
+
+    def find_reached(self, entries: Iterable[str], functions: Iterable[str] = ()) -> set[tuple[str, str]]:
+        """(function, node) of all that `entries` and `functions` run: a called function is run as a whole."""
+        own = self.graph.closure(entries)
+        called: dict[str, None] = {}
+        pending = [name for name in functions if name in self.functions]
+        for node, names in self.graph.find_calls(self.functions):
+            pending.extend(names if node.name in own else ())
+        while pending:
+            function = pending.pop()
+            if function not in called:
+                called[function] = None
+                scope = self.functions[function]
+                pending.extend(name for _, names in scope.find_calls(self.functions) for name in names)
+        reached = {("", name) for name in own}
+        reached.update((name, node.name) for name in called for node in self.functions[name].nodes)
+        return reached
 
 
 def parse_meta_graph(proto: Any) -> MetaGraph:
@@ -196,15 +270,6 @@ def _tensor_names(info: Any) -> Iterator[str]:
     yield from filter(None, (sparse.values_tensor_name, sparse.indices_tensor_name, sparse.dense_shape_tensor_name))
     for component in info.composite_tensor.components:
         yield from _tensor_names(component)
-
-
-def find_functions(node: Any, functions: Mapping[str, Any]) -> Iterator[str]:
-    """Names of the library's functions that a node calls or hands on, in the attributes of attributes, too."""
-    if node.op in functions:
-        yield node.op
-    for name in attribute_functions(node.attr):
-        if name in functions:
-            yield name
 
 
 def attribute_functions(attributes: Any) -> Iterator[str]:

@@ -144,8 +144,7 @@ def _scan_graphs(source: Source, allowed: frozenset[str]) -> Iterator[Finding]:
                 message=message,
                 hint="TensorFlow cannot load it either: export the model again",
             )
-        reached = file_names.find_reached(meta_graph, meta_graph.entries, meta_graph.concrete)
-        for where, message in sizes.find_absurd(meta_graph, reached):
+        for where, message in sizes.find_absurd(meta_graph):
             yield Finding(
                 code=ABSURD_SIZE, severity=Severity.ERROR, where=where, message=message, hint="do not trust the model"
             )
@@ -164,12 +163,12 @@ def _scan_graphs(source: Source, allowed: frozenset[str]) -> Iterator[Finding]:
 def _find_unsafe(meta_graph: graphs.MetaGraph) -> Iterator[tuple[str, str, str]]:
     """(op, where, what it does) of every node and function that reaches beyond the graph."""
     for scope in meta_graph.scopes():
-        for node in scope.nodes:
+        for position, node in enumerate(scope.nodes):
             does, name = find_unsafe_use(node)
             if does:
                 name = name or _name_of_file(scope, node)
                 yield node.op, scope.describe(node.name), f"{does}{f': {name!r}' if name else ''}"
-            for function in graphs.attribute_functions(node.attr):
+            for function in scope.named.get(position, ()):
                 if (does := find_unsafe_call(function)) and function not in meta_graph.functions:
                     yield function, scope.describe(node.name), f"{does}; {node.op} calls it"
     for function, where in meta_graph.named:

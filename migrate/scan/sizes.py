@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from migrate.scan import schema
 from migrate.scan.graphs import MetaGraph, Scope, split_name
-from migrate.scan.structure import sort_nodes
 
 MAX_ELEMENTS = 2**31
 # Bytes that constants may take beyond what the file holds of them.
@@ -35,13 +34,8 @@ _ITEM_BYTES = {
 Values = tuple[int, ...]
 
 
-def find_absurd(meta_graph: MetaGraph, reached: set[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Yields (where, what is wrong).
-
-    Args:
-      meta_graph: the graph.
-      reached: (function, node) of what is run; only there a size matters that is computed.
-    """
+def find_absurd(meta_graph: MetaGraph) -> Iterator[tuple[str, str]]:
+    """Yields (where, what is wrong); a size that is computed matters only where it is run."""
     expanded = 0
     for scope in meta_graph.scopes():
         for node in scope.nodes:
@@ -56,22 +50,22 @@ def find_absurd(meta_graph: MetaGraph, reached: set[tuple[str, str]]) -> Iterato
             f"constants of {expanded:,} bytes that a few values fill; {MAX_EXPANDED:,} is the limit",
         )
     for scope in meta_graph.scopes():
-        yield from _find_large(scope, {name for function, name in reached if function == scope.name})
+        yield from _find_large(scope, meta_graph.run)
 
 
 def _check_attributes(node: Any) -> tuple[str, int]:
     """(what is wrong with the shapes and tensors of a node, bytes of its constants that the file does not hold)."""
     expanded = 0
     for name, value in node.attr.items():
+        listed = value.list if value.HasField("list") else None
+        for number in (value.type, *(listed.type if listed else ())):
+            if number and not schema.base_type(number):
+                return f"attribute {name}: {number} is no type of a tensor", expanded
         shapes = [value.shape] if value.HasField("shape") else []
         tensors = [value.tensor] if value.HasField("tensor") else []
-        if value.HasField("list"):
-            shapes.extend(value.list.shape)
-            tensors.extend(value.list.tensor)
-        types = [value.type, *(value.list.type if value.HasField("list") else ())]
-        unknown = [number for number in types if number and not schema.base_type(number)]
-        if unknown:
-            return f"attribute {name}: {unknown[0]} is no type of a tensor", expanded
+        if listed:
+            shapes.extend(listed.shape)
+            tensors.extend(listed.tensor)
         for shape in shapes:
             wrong = _check_shape(shape)
             if wrong:
@@ -117,17 +111,17 @@ def _check_tensor(tensor: Any) -> tuple[str, int]:
     return "", expanded
 
 
-def _find_large(scope: Scope, reached: set[str]) -> Iterator[tuple[str, str]]:
+def _find_large(scope: Scope, run: Collection[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     values: dict[str, Values] = {}
     counts: dict[str, int] = {}
-    for name in sort_nodes(scope):
+    for name in scope.order:
         node = scope.by_name[name]
         inputs = [split_name(text) for text in node.input if not text.startswith("^")]
         known = _fold(node, inputs, values)
         if known is not None and len(known) <= _MAX_VALUES:
             values[name] = tuple(min(max(value, -_CEILING), _CEILING) for value in known)
         counts[name] = count = min(_count(node, inputs, values, counts), _CEILING)
-        if count > MAX_ELEMENTS and name in reached:
+        if count > MAX_ELEMENTS and (scope.name, name) in run:
             yield scope.describe(name), f"{node.op} makes {count:,} elements; {MAX_ELEMENTS:,} is the limit"
             return
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from migrate.scan.graphs import MetaGraph, Scope, attribute_functions, find_functions, split_name
+from migrate.scan.graphs import BACK_EDGES, MetaGraph, Scope, split_name
 
 # tensorflow/core/graph/graph_constructor.cc: IsValidNodeName; internal names start with "_".
 _NODE_NAME = re.compile(r"[A-Za-z0-9._][A-Za-z0-9_.\\/>-]*\Z")
-# The one edge that may lead back: a loop's next iteration.
-_BACK_EDGES = frozenset({"NextIteration", "RefNextIteration"})
-_LEAVING = _BACK_EDGES | {"Exit", "RefExit"}
+_LEAVING = BACK_EDGES | {"Exit", "RefExit"}
 _ENTERING = frozenset({"Enter", "RefEnter"})
 # Ops that run the functions in their attributes, whatever else they do.
 _CALLS = frozenset(
@@ -63,6 +61,8 @@ def _find_lost_inputs(scope: Scope) -> Iterator[tuple[str, str]]:
     known = scope.by_name.keys() | set(scope.arguments)
     found = 0
     for node in scope.nodes:
+        if known.issuperset(scope.inputs[node.name]):
+            continue
         for text in node.input:
             if split_name(text) not in known:
                 yield scope.describe(node.name), f"its input {text!r} is not in the graph"
@@ -78,7 +78,7 @@ def _find_lost_inputs(scope: Scope) -> Iterator[tuple[str, str]]:
 
 def _find_circle(scope: Scope) -> Iterator[tuple[str, str]]:
     """Takes away what has all its inputs until nothing is left, or a circle and what hangs on it."""
-    order = sort_nodes(scope)
+    order = scope.order
     if len(order) == len(scope.by_name):
         return
     left = set(scope.by_name) - set(order)
@@ -87,38 +87,17 @@ def _find_circle(scope: Scope) -> Iterator[tuple[str, str]]:
     name = min(left)
     while name not in path:
         path[name] = None
-        name = next(text for text in _forward_inputs(scope, name) if text in left)
+        name = next(text for text in scope.forward_inputs(name) if text in left)
     steps = list(path)
     circle = steps[steps.index(name) :][::-1]
     shown = " -> ".join([*circle[:_SHOWN], *(["..."] if len(circle) > _SHOWN else []), circle[0]])
     yield scope.describe(circle[0]), f"the graph has a circle: {shown}"
 
 
-def sort_nodes(scope: Scope) -> list[str]:
-    """Names in an order in which inputs come first; nodes on a circle and behind it are left out."""
-    missing: dict[str, int] = {}
-    consumers: dict[str, list[str]] = {}
-    for name in scope.by_name:
-        wanted = _forward_inputs(scope, name)
-        missing[name] = len(wanted)
-        for text in wanted:
-            consumers.setdefault(text, []).append(name)
-    ready = [name for name, count in missing.items() if not count]
-    order: list[str] = []
-    while ready:
-        name = ready.pop()
-        order.append(name)
-        for consumer in consumers.get(name, ()):
-            missing[consumer] -= 1
-            if not missing[consumer]:
-                ready.append(consumer)
-    return order
-
-
 def _find_lost_calls(scope: Scope, functions: Mapping[str, Scope]) -> Iterator[tuple[str, str]]:
-    for node in scope.nodes:
+    for position, node in enumerate(scope.nodes):
         if node.op in _CALLS:
-            lost = [name for name in attribute_functions(node.attr) if name not in functions]
+            lost = [name for name in scope.named.get(position, ()) if name not in functions]
             if lost:
                 yield scope.describe(node.name), f"it calls the function {lost[0]!r}, which is not in the library"
                 return
@@ -156,16 +135,10 @@ def _find_false_constants(scope: Scope) -> Iterator[tuple[str, str]]:
                 return
 
 
-def _forward_inputs(scope: Scope, name: str) -> set[str]:
-    """The nodes that a node needs, but for the back edge of a loop."""
-    inputs = {split_name(text) for text in scope.by_name[name].input}
-    return {text for text in inputs if text in scope.by_name and scope.by_name[text].op not in _BACK_EDGES}
-
-
 def _find_endless_calls(meta_graph: MetaGraph) -> Iterator[tuple[str, str]]:
     """Functions that call themselves, and calls within calls whose bodies would fill the memory."""
     calls: Mapping[str, list[str]] = {
-        name: [called for node in scope.nodes for called in find_functions(node, meta_graph.functions)]
+        name: [called for _, names in scope.find_calls(meta_graph.functions) for called in names]
         for name, scope in meta_graph.functions.items()
     }
     depth: dict[str, int] = {}
@@ -198,9 +171,7 @@ def _find_endless_calls(meta_graph: MetaGraph) -> Iterator[tuple[str, str]]:
     if max(depth.values(), default=0) > MAX_CALL_DEPTH:
         yield where, f"functions call functions {max(depth.values())} deep; {MAX_CALL_DEPTH} is the limit"
         return
-    inlined = sum(
-        size[called] for node in meta_graph.graph.nodes for called in find_functions(node, meta_graph.functions)
-    )
+    inlined = sum(size[called] for _, names in meta_graph.graph.find_calls(meta_graph.functions) for called in names)
     largest = max([inlined, *size.values()], default=0)
     if largest > MAX_INLINED_NODES:
         yield where, f"with its calls written out the graph has {largest:,} nodes; {MAX_INLINED_NODES:,} is the limit"
