@@ -33,6 +33,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = ROOT / "benchmarks" / "README.md"
 _BEGIN, _END = "<!-- cost: begin -->", "<!-- cost: end -->"
 _SAMPLE_SECONDS = 0.05
+# Of the time, sampling may take this share: the kernel walks through all pages of a process.
+_SAMPLE_SHARE = 0.03
 # With PYTHONDONTWRITEBYTECODE, Python sources would be compiled anew by each process.
 _ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
@@ -104,11 +106,14 @@ class Run:
             raise RuntimeError(f"{' '.join(map(str, command))}\n{output.decode(errors='replace')[-2000:]}")
 
     def _sample(self, root: int, done: threading.Event) -> None:
-        while not done.wait(_SAMPLE_SECONDS):
+        pause = _SAMPLE_SECONDS
+        while not done.wait(pause):
+            started = time.perf_counter()
             sizes = {pid: _measure(pid) for pid in _list_tree(root)}
             self.tree = max(self.tree, sum(sizes.values()))
             self.own = max(self.own, sizes.get(root, 0))
             self.most = max(self.most, *sizes.values())
+            pause = max(_SAMPLE_SECONDS, (time.perf_counter() - started) / _SAMPLE_SHARE)
 
 
 def _list_tree(root: int) -> list[int]:
