@@ -15,7 +15,7 @@ from tensorflow.python.eager.polymorphic_function import autograph_util
 from tensorflow.python.feature_column import feature_column, feature_column_v2
 from tensorflow.python.framework import kernels, op_def_registry, ops
 from tensorflow.python.ops import resource_variable_ops
-from tensorflow.python.saved_model import fingerprinting_utils, nested_structure_coder
+from tensorflow.python.saved_model import fingerprinting_utils, nested_structure_coder, save_context
 
 # A dense feature column must be an instance of these to be taken, by TF1's `input_layer` and by TF2's layers;
 # neither is exported (TF 2.16-2.21).
@@ -99,6 +99,18 @@ def autograph_off() -> Iterator[None]:
         yield
     finally:
         autograph_util.py_func_from_autograph = before
+
+
+@contextlib.contextmanager
+def traced_as_saved(options: Any) -> Iterator[None]:
+    """A `tf.function` that is traced within is not traced again by `tf.saved_model.save` with options of the same
+    variable policy.
+
+    TF 2.16-2.21. A trace is kept for the policy of the save that it was made in, and none is found that was made
+    outside of any: each call would be traced twice, a tenth of what a large model takes to rebuild and save.
+    """
+    with save_context.save_context(options):
+        yield
 
 
 def decode_structure(value: Any) -> Any:

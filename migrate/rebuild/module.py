@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from migrate import errors
+from migrate import errors, tensorflow_private
 from migrate.graph import effects, prepare
 from migrate.model import Finding, LegacyModel, Severity
 from migrate.options import RebuildOptions
@@ -88,10 +88,11 @@ def rebuild_model(
         entries=checkpoint.parse_entries(model.checkpoint),
     )
     _make_global_variables(state, graphs, chosen)
-    built, blocked = _build_pieces(state, graphs, chosen, options)
+    with tensorflow_private.traced_as_saved(tf.saved_model.SaveOptions()):
+        built, blocked = _build_pieces(state, graphs, chosen, options)
+        losses, loss_findings = _build_losses(state, graphs[(chosen.training or chosen.inference).tags])
     by_key = {piece.plan.serving_key: piece for piece in built}
     main = by_key.get(chosen.main.serving_key) if chosen.main else None
-    losses, loss_findings = _build_losses(state, graphs[(chosen.training or chosen.inference).tags])
     root = MigratedModule(name="migrated")
     for table in list(state.tables.values()):
         table.trace()

@@ -5,7 +5,11 @@ import pytest
 import tensorflow as tf
 
 import migrate
+from migrate import detect, readers
+from migrate.options import RebuildOptions
 from migrate.readers import protos
+from migrate.rebuild import module
+from migrate.write import writer
 
 X = np.array([[1.0, 2.0], [-3.0, 0.5]], np.float32)
 
@@ -47,3 +51,12 @@ def test_each_signature_is_called_by_itself(migrated):
     np.testing.assert_array_equal(same, default)
     np.testing.assert_array_equal(other, default + 1)
     assert tape.gradient(default, loaded.trainable_variables)[0] is not None
+
+
+def test_saving_traces_no_call_again(migrated, tmp_path):
+    """Each trace of a large model takes seconds, and is made for the save that will need it."""
+    model = readers.read_model(detect.detect_format(str(migrated.parent / "model")))
+    rebuilt = module.rebuild_model(model, RebuildOptions(), "0" * 64)
+    traces = [piece.call.experimental_get_tracing_count() for piece in rebuilt.pieces]
+    writer.write_model(rebuilt, str(tmp_path / "written"))
+    assert [piece.call.experimental_get_tracing_count() for piece in rebuilt.pieces] == traces == [1, 1, 1]

@@ -52,16 +52,15 @@ def run(wish: RunRequest) -> None:
         wanted = [call for call in planned if call.tags == variant.tags]
         if wanted:
             _run_variant(model, variant, wanted, found, wish)
+    updated = next((call for call in planned if call.id == wish.update_call), None)
+    loaded = None
     if wish.losses:
-        _run_losses(model, _variant(model, wish.loss_tags), found, variables=wish.variables)
-    if wish.update_call:
-        call = next(call for call in planned if call.id == wish.update_call)
-        variant = _variant(model, call.tags)
-        _run_updates(model, variant, call, found, _REPEATS if wish.repeat else 0)
-        if call.id in found.generators:
-            shared = result_files.Results()
-            _run_updates(model, variant, call, shared, 0, _share)
-            found.shared_updates = shared.updates
+        loaded = _run_losses(model, _variant(model, wish.loss_tags), found, variables=wish.variables)
+        if loaded is not None and (updated is None or updated.tags != wish.loss_tags):
+            loaded.close()
+            loaded = None
+    if updated is not None:
+        _run_updates(model, updated, found, _REPEATS if wish.repeat else 0, loaded)
     found.save()
 
 
@@ -70,7 +69,11 @@ def _variant(model: LegacyModel, tags: tuple[str, ...]) -> GraphVariant:
 
 
 class LoadedVariant:
-    """A variant in a fresh TF1 session."""
+    """A variant in a fresh TF1 session.
+
+    Attributes:
+      is_whole: whether it is all there, not only what some signatures need.
+    """
 
     def __init__(
         self,
@@ -89,7 +92,7 @@ class LoadedVariant:
             config.allow_soft_placement = True
             config.graph_options.place_pruned_graph = True
             self.session = tf.compat.v1.Session(graph=self.graph, config=config)
-            meta_graph = _runnable_part(model, variant, signatures)
+            meta_graph, self.is_whole = _runnable_part(model, variant, signatures)
             if change is not None:
                 meta_graph.graph_def.CopyFrom(change(meta_graph.graph_def))
             saver = tf.compat.v1.train.import_meta_graph(meta_graph, clear_devices=True)
@@ -159,15 +162,16 @@ def _meta_graph(model: LegacyModel, variant: GraphVariant) -> meta_graph_pb2.Met
 
 def _runnable_part(
     model: LegacyModel, variant: GraphVariant, signatures: Collection[str]
-) -> meta_graph_pb2.MetaGraphDef:
-    """The MetaGraph; where this TensorFlow does not know one of its ops, what `signatures` need of it.
+) -> tuple[meta_graph_pb2.MetaGraphDef, bool]:
+    """The MetaGraph, and whether it is whole: where this TensorFlow does not know one of its ops, it is what
+    `signatures` need.
 
     TF's importer refuses a graph for any unknown op, a session would have run what does not need it.
     """
     meta_graph = _meta_graph(model, variant)
     functions = {function.signature.name for function in meta_graph.graph_def.library.function}
     if all(is_registered(node.op) or node.op in functions for node in meta_graph.graph_def.node):
-        return meta_graph
+        return meta_graph, True
     loadable.cut_fed_nodes(meta_graph.graph_def, variant)
     called = [variant.signatures[key] for key in signatures]
     outputs = [name for s in called for t in s.outputs.values() for name in t.tensor_names]
@@ -181,7 +185,7 @@ def _runnable_part(
     meta_graph.graph_def.CopyFrom(pruned)
     for key in [key for key in meta_graph.collection_def if key not in _STATE_COLLECTIONS]:
         del meta_graph.collection_def[key]
-    return meta_graph
+    return meta_graph, False
 
 
 _SAVEABLES = "saveable_objects"
@@ -217,7 +221,7 @@ def _run_variant(
         _find_generators(index, variant, wanted, found)
     random = {call.id for call in wanted if call.id in found.generators}
     with loaded.graph.as_default():
-        state = _keep_state(loaded, [variant.signatures[call.signature] for call in wanted])
+        state = _keep_state(loaded, _fetched(variant.signatures[call.signature] for call in wanted))
         if not wish.repeat:
             belongings.read_session_tables(loaded.session, loaded.graph, variant.graph_def, found)
         # Where no call moves anything, those that are drawn need no others before them.
@@ -262,8 +266,8 @@ def _fetched(signatures: Iterable[Signature]) -> list[str]:
     return [name for s in signatures for tensor in s.outputs.values() for name in tensor.tensor_names]
 
 
-def _keep_state(loaded: LoadedVariant, signatures: Iterable[Signature]) -> SessionState:
-    return SessionState(loaded.session, loaded.graph, loaded.graph.as_graph_def(), _fetched(signatures))
+def _keep_state(loaded: LoadedVariant, fetched: list[str]) -> SessionState:
+    return SessionState(loaded.session, loaded.graph, loaded.graph.as_graph_def(), fetched)
 
 
 def _order_reads(variant: GraphVariant, wanted: list[call_files.Call]) -> Callable[[Any], Any]:
@@ -310,13 +314,24 @@ def _run_shared(
         found.notes.append(f"{variant.label}: no shared random numbers: {result_files.first_line(error)}")
         return
     with loaded.graph.as_default():
-        state = _keep_state(loaded, [variant.signatures[call.signature] for call in wanted])
+        state = _keep_state(loaded, _fetched(variant.signatures[call.signature] for call in wanted))
         for call in wanted:
             if ("", call.id) in found.outputs:
                 state.restore()
                 found.record_shared("", call.id, _make_answer(loaded, call)())
         _run_gradients(loaded, wanted, state, found, wish)
-    loaded.close()
+    updated = next((call for call in wanted if call.id == wish.update_call), None)
+    if updated is None:
+        loaded.close()
+        return
+    if state.is_whole:
+        state.restore()
+    else:
+        loaded.close()
+        loaded = LoadedVariant(model, variant, change=_share)
+    shared = result_files.Results()
+    _run_updates(model, updated, shared, 0, loaded)
+    found.shared_updates = shared.updates
 
 
 def _run_reweighed(
@@ -401,7 +416,10 @@ def as_array(value: Any) -> np.ndarray:
     return np.asarray(value)
 
 
-def _run_losses(model: LegacyModel, variant: GraphVariant, found: result_files.Results, *, variables: bool) -> None:
+def _run_losses(
+    model: LegacyModel, variant: GraphVariant, found: result_files.Results, *, variables: bool
+) -> LoadedVariant | None:
+    """Returns the variant if it is as it was loaded, whole."""
     names = [str(name) for name in variant.collections.get("regularization_losses", ())]
     try:
         loaded = LoadedVariant(model, variant)
@@ -414,9 +432,12 @@ def _run_losses(model: LegacyModel, variant: GraphVariant, found: result_files.R
                 held = {name for spec in variant.variables for name in (spec.name, spec.node)}
                 known = [v for v in tf.compat.v1.global_variables() if not held or v.op.name in held]
                 found.variables = _read(loaded, {variable.op.name: variable for variable in known})
+            if loaded.is_whole and not _keep_state(loaded, names).is_moved:
+                return loaded
         loaded.close()
     except Exception as error:
         found.notes.append(f"regularization losses of the original: {result_files.first_line(error)}")
+    return None
 
 
 def _read(loaded: LoadedVariant, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -425,17 +446,18 @@ def _read(loaded: LoadedVariant, variables: Mapping[str, Any]) -> dict[str, np.n
 
 def _run_updates(
     model: LegacyModel,
-    variant: GraphVariant,
     call: call_files.Call,
     found: result_files.Results,
     repeats: int,
-    change: Callable[[Any], Any] | None = None,
+    loaded: LoadedVariant | None = None,
 ) -> None:
-    """Outputs and UPDATE_OPS once, then every variable; `repeats` times more from the same start."""
+    """Outputs and UPDATE_OPS once, then every variable; `repeats` times more from the same start. `loaded`: the
+    variant, if it is there as it was loaded; it is closed."""
+    variant = _variant(model, call.tags)
     signature = variant.signatures[call.signature]
     updates = [str(name).split(":")[0] for name in variant.collections.get("update_ops", ())]
     try:
-        loaded = LoadedVariant(model, variant, [signature.key], change)
+        loaded = loaded or LoadedVariant(model, variant, [signature.key])
         with loaded.graph.as_default():
             operations = [loaded.graph.get_operation_by_name(name) for name in dict.fromkeys(updates)]
             outputs = [tensor.name for tensor in signature.outputs.values()]

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from migrate.graph import prepare, table_nodes
-from migrate.graph.index import GraphIndex, parse_tensor_name
+from migrate.graph.index import FixedIndex, GraphIndex, parse_tensor_name
 from migrate.model import GraphVariant, LegacyModel
 from migrate.readers import protos
 from migrate.readers.large_constants import LARGE_CONSTANT
@@ -22,7 +22,6 @@ from migrate.write import provenance
 _EXTRA = "assets.extra"
 _MOST_ENTRIES = 200_000
 _VARIABLES = ("VarHandleOp", "VariableV2", "Variable")
-_PLACEHOLDERS = ("Placeholder", "PlaceholderV2")
 
 
 # --- the original ----------------------------------------------------------------------------------------
@@ -44,7 +43,7 @@ def read_original(model: LegacyModel, found: result_files.Results) -> None:
 
 
 def _describe_variant(variant: GraphVariant) -> list[dict[str, Any]]:
-    index = GraphIndex(variant.graph_def)
+    index = FixedIndex(variant.graph_def)
     names = {spec.node: spec.name for spec in variant.variables}
     updates = [parse_tensor_name(str(op)).node for op in variant.collections.get("update_ops", ())]
     losses = _list_losses(variant, index)
@@ -53,12 +52,8 @@ def _describe_variant(variant: GraphVariant) -> list[dict[str, Any]]:
     for signature in variant.signatures.values():
         feeds = [name for tensor in signature.inputs.values() for name in tensor.tensor_names]
         fetches = [name for tensor in signature.outputs.values() for name in tensor.tensor_names]
-        fed = {parse_tensor_name(name).node for name in feeds}
-        moved: set[str] = set()
-        for name in updates:
-            needed = index.ancestors([f"^{name}"], stop=feeds) if name in index.nodes else set()
-            if not any(index.nodes[node].op in _PLACEHOLDERS and node not in fed for node in needed):
-                moved |= needed
+        unable = prepare.find_unable(index, feeds) if updates else set()
+        moved = index.ancestors([f"^{name}" for name in updates if name not in unable], stop=feeds)
         reached = index.ancestors(fetches, stop=feeds)
         found.append(
             {
