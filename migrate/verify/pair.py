@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,7 @@ from migrate.verify.judging.job import JUDGE, SEARCH_RANDOM, Answers, JudgeReque
 from migrate.verify.judging.judgement import UPDATE, Criteria, calls_of, compare_results, find_random, find_shared
 from migrate.verify.judging.trials import FIRST, Drawn
 from migrate.verify.results import Results
-from migrate.verify.runners.side import MIGRATED, SERVING, Side, run_side
+from migrate.verify.runners.side import MIGRATED, SERVING, Side, begin_side, run_side
 
 _LARGE = 2**25
 
@@ -52,7 +53,7 @@ def compare_pair(
     side_by_side: bool = False,
 ) -> tuple[Verification, Results, Results]:
     """Runs what is not known yet and judges it; `begun` gives what the baseline answers, which runs already, and
-    `side_by_side` lets the candidate have two processes at once.
+    `side_by_side` lets the candidate begin before that is known, and have two processes at once.
 
     Random calls are made with the same random numbers on both sides where both hold the same generators, and then
     compared exactly. What cannot be shared is asked of the baseline again and again, since a seeded generator starts
@@ -62,27 +63,7 @@ def compare_pair(
     Raises:
       JobError: a side crashed or hung.
     """
-    pair = prepare_baseline(pair)
-    try:
-        baseline = begun() if begun is not None else run_side(pair.baseline, limits)
-    except isolation.JobError as error:
-        if error.state != "died":
-            raise
-        # Some kernels of old die of a batch without rows, or of odd numbers: that is nothing that a candidate must do.
-        pair = dataclasses.replace(pair, baseline=_skip_empty(pair.baseline), candidate=_skip_empty(pair.candidate))
-        baseline = run_side(pair.baseline, limits)
-    if isinstance(pair.candidate, Side) and pair.candidate.request.reweigh_calls:
-        calls = tuple(sorted({call for _, call in baseline.reweighed}))
-        pair = dataclasses.replace(
-            pair, candidate=_ask(pair.candidate, reweigh_calls=calls, reweigh=tuple(baseline.weights))
-        )
-    if isinstance(pair.candidate, Side):
-        ventures = (EMPTY_BATCH, *VENTURES)
-        refused = tuple(call for _, call in baseline.refusals if call.rpartition("/")[2] in ventures)
-        pair = dataclasses.replace(pair, candidate=_ask(pair.candidate, refused=refused))
-    if isinstance(pair.candidate, Side) and baseline.shared:
-        pair = dataclasses.replace(pair, candidate=_ask(pair.candidate, generators=baseline.generators))
-    candidate = run_side(pair.candidate, limits, side_by_side=side_by_side)
+    pair, baseline, candidate = _run_pair(prepare_baseline(pair), limits, begun, side_by_side=side_by_side)
     signatures = pair.interface or (baseline.interface, candidate.interface)
     # Agreeing lines of an interface say nothing in the record of a whole zoo.
     parts = compare_interfaces(*signatures)
@@ -147,6 +128,43 @@ def compare_pair(
         unsteady, _ = _find_random(pair.candidate, candidate, pair.random, criteria, limits)
         verification = judge(random, unsteady - random, ordered)
     return verification, baseline, candidate
+
+
+def _run_pair(
+    pair: Pair, limits: Limits, begun: Callable[[], Results] | None, *, side_by_side: bool
+) -> tuple[Pair, Results, Results]:
+    """Both sides as they ran, and their answers; arguments as of `compare_pair`."""
+    with contextlib.ExitStack() as beside:
+        early = begin_side(pair.candidate, limits) if side_by_side else None
+        if early is not None:
+            beside.enter_context(early)
+        try:
+            baseline = begun() if begun is not None else run_side(pair.baseline, limits)
+        except isolation.JobError as error:
+            if error.state != "died":
+                raise
+            # Some kernels of old die of a batch without rows, or of odd numbers: that is nothing that a candidate must
+            # do.
+            beside.close()
+            early = None
+            pair = dataclasses.replace(pair, baseline=_skip_empty(pair.baseline), candidate=_skip_empty(pair.candidate))
+            baseline = run_side(pair.baseline, limits)
+        if isinstance(pair.candidate, Side):
+            pair = dataclasses.replace(pair, candidate=_tell(pair.candidate, baseline))
+        return pair, baseline, run_side(pair.candidate, limits, side_by_side=side_by_side, begun=early)
+
+
+def _tell(candidate: Side, baseline: Results) -> Side:
+    """The candidate with what it is asked on account of the baseline's answers."""
+    answered = {call for _, call in baseline.outputs}
+    refused = {call for _, call in baseline.refusals if call.rpartition("/")[2] in (EMPTY_BATCH, *VENTURES)} - answered
+    told: dict[str, Any] = {"refused": tuple(sorted(refused))}
+    if candidate.request.reweigh_calls:
+        calls = tuple(sorted({call for _, call in baseline.reweighed}))
+        told |= {"reweigh_calls": calls, "reweigh": tuple(baseline.weights)}
+    if baseline.shared:
+        told["generators"] = baseline.generators
+    return _ask(candidate, **told)
 
 
 def prepare_baseline(pair: Pair) -> Pair:

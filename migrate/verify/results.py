@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -152,6 +152,12 @@ class Results:
         self.notes += other.notes
         if other.shared_updates is not None:
             self.shared_updates = other.shared_updates
+
+    def drop_calls(self, calls: Collection[str]) -> None:
+        """Forgets what calls answered, for which nobody asks."""
+        for answers in (self.outputs, self.refusals):
+            for place in [place for place in answers if place[1] in calls]:
+                del answers[place]
 
     def save(self, folder: str = "") -> None:
         """Completes what lies in the folder; without one in `self.folder`."""

@@ -54,28 +54,66 @@ class Side:
     label: str
 
 
-def run_side(side: Side | Results, limits: Limits, *, side_by_side: bool = False) -> Results:
+def begin_side(side: Side | Results, limits: Limits) -> Aside[None] | None:
+    """Of a migrated model what can be asked before anything is known of the other side; None where that is nothing."""
+    if isinstance(side, Results) or not _has_parts(side) or side.request.reweigh_calls:
+        return None
+    part = _take_part(side, OBJECT)
+    return Aside(lambda _: _run(part, limits))
+
+
+def run_side(
+    side: Side | Results, limits: Limits, *, side_by_side: bool = False, begun: Aside[None] | None = None
+) -> Results:
     """Runs one side in a process of its own; a migrated model in two at once, where `side_by_side` lets it.
+
+    Args:
+      side: what to run; Results are given back.
+      limits: of each process.
+      side_by_side: several processes may run at once.
+      begun: what `begin_side` gave for the side, before it was known what it is asked in full.
 
     Raises:
       JobError: it crashed or hung; it says in which call.
     """
     if isinstance(side, Results):
         return side
-    request, is_migrated = side.request, side.kind == MIGRATED and side.request.is_whole
+    request, is_migrated = side.request, _has_parts(side)
     if is_migrated and side_by_side:
-        copies = dataclasses.replace(request, part=COPIES, results=os.path.join(request.results, BESIDE))
-        with Aside(lambda _: _run(dataclasses.replace(side, request=copies), limits)) as aside:
-            _run(dataclasses.replace(side, request=dataclasses.replace(request, part=OBJECT)), limits)
+        copies = _take_part(side, COPIES)
+        with Aside(lambda _: _run(copies, limits)) as aside:
+            _run_object(_take_part(side, OBJECT), limits, begun)
             aside.get()
     else:
         _run(side, limits)
     found = Results.load(request.results)
+    found.drop_calls(request.refused)
     if is_migrated:
         record = provenance.read_record(request.path)
         assert record is not None  # the runner would have said so
         found.coverage.extend(find_coverage(record, list_calls(request.calls, request.skip), found))
     return found
+
+
+def _has_parts(side: Side) -> bool:
+    return side.kind == MIGRATED and side.request.is_whole
+
+
+def _take_part(side: Side, part: str) -> Side:
+    request = side.request
+    folder = os.path.join(request.results, BESIDE) if part == COPIES else request.results
+    return dataclasses.replace(side, request=dataclasses.replace(request, part=part, results=folder))
+
+
+def _run_object(side: Side, limits: Limits, begun: Aside[None] | None) -> None:
+    if begun is not None:
+        try:
+            return begun.get()
+        except JobError as error:
+            if error.state != "died" or not side.request.refused:
+                raise
+            # Perhaps of what the other side refused, which is no fault: that is left out now.
+    return _run(side, limits)
 
 
 def _run(side: Side, limits: Limits) -> None:
