@@ -77,7 +77,8 @@ def _run_object(
         _run_updates(loaded, record, planned, wish, found)
     # Last of this model: the weights are not put back.
     _run_reweighed(loaded, record, [call for call in planned if call.id in wish.reweigh_calls], found, wish)
-    loaded.close()  # A model takes several times its size; one at a time is enough.
+    if wish.part != OBJECT:
+        loaded.close()  # A model takes several times its size; one at a time is enough.
 
 
 def _run_copies(
