@@ -263,7 +263,13 @@ def _pass(value: Any) -> Any:
 
 
 def _same(old: Any, new: Any) -> bool:
-    return np.array_equal(old, new, equal_nan=np.asarray(old).dtype.kind == "f")
+    old, new = np.asarray(old), np.asarray(new)
+    if old.dtype == new.dtype and old.dtype.kind != "O" and old.dtype.itemsize in (1, 2, 4, 8):
+        bits = f"u{old.dtype.itemsize}"
+        # A tenth of the time that NaN takes, and most variables are as they were.
+        if np.array_equal(old.view(bits), new.view(bits)):
+            return True
+    return np.array_equal(old, new, equal_nan=old.dtype.kind == "f")
 
 
 def _list_nested(
