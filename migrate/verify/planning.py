@@ -19,6 +19,7 @@ from migrate.model import GraphVariant, Signature
 from migrate.options import BATCH_SIZES
 from migrate.rebuild.module import Rebuilt
 from migrate.rebuild.pieces import Piece
+from migrate.rebuild.plan import Mode
 from migrate.verify.extras import Extras
 
 _LARGE_ROW = 2**15  # elements
@@ -27,7 +28,8 @@ _FEW = (3, 0)
 
 
 def plan_example(rebuilt: Rebuilt, *, seed: int = 0) -> list[Call]:
-    """Calls of the main signature alone, which show how it is used; none where its inputs cannot be made up."""
+    """Calls of the main signature alone, as it is served, which show how it is used; none where its inputs cannot be
+    made up."""
     try:
         return plan_calls(rebuilt, _find_shown(rebuilt), seed=seed)
     except errors.MigrateError:
@@ -36,45 +38,46 @@ def plan_example(rebuilt: Rebuilt, *, seed: int = 0) -> list[Call]:
 
 def list_shown(rebuilt: Rebuilt, calls: Sequence[Call]) -> list[Call]:
     """Those of `calls` that `plan_example` makes."""
-    keys = {piece.plan.key for piece in _find_shown(rebuilt)}
-    return [call for call in calls if call.signature in keys]
+    shown = {(mode.variant.tags, piece.plan.key) for piece, mode in _find_shown(rebuilt)}
+    return [call for call in calls if (call.tags, call.signature) in shown]
 
 
-def _find_shown(rebuilt: Rebuilt) -> Sequence[Piece]:
-    return (rebuilt.main,) if rebuilt.main is not None else rebuilt.pieces[:1]
+def _find_shown(rebuilt: Rebuilt) -> list[tuple[Piece, Mode]]:
+    piece = rebuilt.main or rebuilt.pieces[0]
+    return [(piece, piece.plan.modes[0])]
 
 
-def plan_calls(rebuilt: Rebuilt, pieces: Sequence[Piece] | None = None, *, seed: int = 0) -> list[Call]:
-    """Calls for every signature of every variant that was rebuilt, or of `pieces` alone.
+def plan_calls(rebuilt: Rebuilt, chosen: Sequence[tuple[Piece, Mode]] | None = None, *, seed: int = 0) -> list[Call]:
+    """Calls for every signature of every variant that was rebuilt, or of the `chosen` ones.
 
     Signatures that are fed the same large tensors get the same values: what they compute alike is then the same to the
     bit, and is kept and compared once.
     """
     calls = []
     fed: dict[tuple[Any, ...], list[Call]] = {}
-    for piece in rebuilt.pieces if pieces is None else pieces:
-        for mode in piece.plan.variant_modes:
-            signature = mode.variant.signatures[piece.plan.key]
-            # By position: keys may differ, as `images` and `default` do.
-            feeds = (mode.variant.tags, *(dataclasses.astuple(tensor) for tensor in signature.inputs.values()))
-            if feeds in fed:
-                for call in fed[feeds]:
-                    inputs = dict(zip(signature.inputs, call.inputs.values(), strict=True))
-                    calls.append(dataclasses.replace(call, signature=signature.key, inputs=inputs))
-                continue
-            sizes, cases = _make_cases(mode.variant, signature, seed)
-            made = [
-                Call(
-                    tags=mode.variant.tags,
-                    signature=signature.key,
-                    case=case.name,
-                    inputs=share_tensors(signature, case),
-                )
-                for case in cases
-            ]
-            calls.extend(made)
-            if sizes == _FEW and all(len(call.inputs) == len(signature.inputs) for call in made):
-                fed[feeds] = made
+    everything = [(piece, mode) for piece in rebuilt.pieces for mode in piece.plan.variant_modes]
+    for piece, mode in everything if chosen is None else chosen:
+        signature = mode.variant.signatures[piece.plan.key]
+        # By position: keys may differ, as `images` and `default` do.
+        feeds = (mode.variant.tags, *(dataclasses.astuple(tensor) for tensor in signature.inputs.values()))
+        if feeds in fed:
+            for call in fed[feeds]:
+                inputs = dict(zip(signature.inputs, call.inputs.values(), strict=True))
+                calls.append(dataclasses.replace(call, signature=signature.key, inputs=inputs))
+            continue
+        sizes, cases = _make_cases(mode.variant, signature, seed)
+        made = [
+            Call(
+                tags=mode.variant.tags,
+                signature=signature.key,
+                case=case.name,
+                inputs=share_tensors(signature, case),
+            )
+            for case in cases
+        ]
+        calls.extend(made)
+        if sizes == _FEW and all(len(call.inputs) == len(signature.inputs) for call in made):
+            fed[feeds] = made
     return calls
 
 
