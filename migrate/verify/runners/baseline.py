@@ -48,19 +48,20 @@ def run(wish: RunRequest) -> None:
     planned = call_files.load_calls(wish.calls, wish.skip)
     found = result_files.Results(interface=describe_variants(model.variants), folder=wish.results, model=wish.path)
     belongings.read_original(model, found)
+    updated = next((call for call in planned if call.id == wish.update_call), None)
     for variant in model.variants:
         wanted = [call for call in planned if call.tags == variant.tags]
-        if wanted:
-            _run_variant(model, variant, wanted, found, wish)
-    updated = next((call for call in planned if call.id == wish.update_call), None)
-    loaded = None
-    if wish.losses:
-        loaded = _run_losses(model, _variant(model, wish.loss_tags), found, variables=wish.variables)
-        if loaded is not None and (updated is None or updated.tags != wish.loss_tags):
+        # A session that is as it was loaded is handed on: loading takes longer than most of what is asked.
+        loaded = _run_variant(model, variant, wanted, found, wish) if wanted else None
+        if wish.losses and variant.tags == wish.loss_tags:
+            loaded = _run_losses(model, variant, found, loaded, variables=wish.variables)
+        if updated is not None and variant.tags == updated.tags:
+            _run_updates(model, updated, found, _REPEATS if wish.repeat else 0, loaded)
+        elif loaded is not None:
             loaded.close()
-            loaded = None
-    if updated is not None:
-        _run_updates(model, updated, found, _REPEATS if wish.repeat else 0, loaded)
+        random = [call for call in wanted if call.id in found.generators]
+        if random:
+            _run_shared(model, variant, random, found, wish)
     found.save()
 
 
@@ -209,13 +210,14 @@ def _run_variant(
     wanted: list[call_files.Call],
     found: result_files.Results,
     wish: RunRequest,
-) -> None:
+) -> LoadedVariant | None:
+    """Returns the session if it is as it was loaded, of the whole variant."""
     try:
         loaded = LoadedVariant(model, variant, change=_order_reads(variant, wanted) if wish.reads_first else None)
     except Exception as error:
         for call in wanted:
             found.refusals["", call.id] = f"the original does not load: {result_files.first_line(error)}"
-        return
+        return None
     index = GraphIndex(variant.graph_def)
     if wish.share:
         _find_generators(index, variant, wanted, found)
@@ -244,10 +246,13 @@ def _run_variant(
         found.draws |= draw_in_turns(drawn, wish.draw_calls, wish.draw_seconds)
         steady = [call for call in wanted if call.id not in random]
         _run_gradients(loaded, steady, state, found, wish)
-        _run_reweighed(loaded, [call for call in steady if call.id in wish.reweigh_calls], state, found)
+        reweighed = [call for call in steady if call.id in wish.reweigh_calls]
+        _run_reweighed(loaded, reweighed, state, found)
+    is_changed = state.is_moved or not state.is_whole or bool(reweighed) or wish.reads_first
+    if loaded.is_whole and not is_changed:
+        return loaded
     loaded.close()
-    if random:
-        _run_shared(model, variant, [call for call in wanted if call.id in random], found, wish)
+    return None
 
 
 def _make_answer(loaded: LoadedVariant, call: call_files.Call, options: Any = None) -> Callable[[], dict[str, Any]]:
@@ -417,12 +422,17 @@ def as_array(value: Any) -> np.ndarray:
 
 
 def _run_losses(
-    model: LegacyModel, variant: GraphVariant, found: result_files.Results, *, variables: bool
+    model: LegacyModel,
+    variant: GraphVariant,
+    found: result_files.Results,
+    loaded: LoadedVariant | None,
+    *,
+    variables: bool,
 ) -> LoadedVariant | None:
-    """Returns the variant if it is as it was loaded, whole."""
+    """Takes and returns the session if it is as it was loaded, of the whole variant."""
     names = [str(name) for name in variant.collections.get("regularization_losses", ())]
     try:
-        loaded = LoadedVariant(model, variant)
+        loaded = loaded or LoadedVariant(model, variant)
         with loaded.graph.as_default():
             found.trainable = [variable.op.name for variable in tf.compat.v1.trainable_variables()]
             values = loaded.session.run(names, loaded.make_feeds({}, {})) if names else []
