@@ -1,6 +1,7 @@
 """One model in several processes at once: which there are, and that what they find is what they find in turn."""
 
 import dataclasses
+import os
 import threading
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 import migrate
 from migrate.isolation import client
 from migrate.options import Limits, MigrateOptions
+from migrate.verify.results import BESIDE
+from migrate.verify.runners.request import RunRequest
 from tests import sharing
 
 MODELS = ("hub_image_batch_norm", pytest.param("tf18_dnn_classifier", marks=pytest.mark.slow))
@@ -50,6 +53,32 @@ def test_the_same_is_found(slug, zoo_path, tmp_path, jobs, cores):
     assert {thread for _, thread in jobs} == {mine}
     assert at_once.verification.verdict.value == "PASS"
     assert describe(at_once) == describe(in_turn)
+
+
+def test_neither_side_may_write_to_the_other(zoo_path, tmp_path, monkeypatch, cores):
+    """Both run at once, and what one has answered, or is asked, lies where the other could reach it."""
+    begun = []
+    run = client.Server.run
+
+    def note(server, job, request, **options):
+        if isinstance(request, RunRequest):
+            begun.append((job.target, request, set(options["read_only"])))
+        return run(server, job, request, **options)
+
+    monkeypatch.setattr(client.Server, "run", note)
+    outcome = migrate.migrate_model(zoo_path / "hub_image_batch_norm" / "model", tmp_path / "out")
+    assert outcome.status.value == "migrated"
+    folders = {}
+    for target, request, _ in begun:
+        # What it answers lies in a folder of its side's own; of the candidate so does the copy that is run.
+        folders.setdefault(target, set()).add(os.path.dirname(request.results.removesuffix(f"/{BESIDE}")))
+    assert len(folders) == 2 and {len(own) for own in folders.values()} == {1}
+    for target, request, read_only in begun:
+        (other,) = set().union(*(own for kind, own in folders.items() if kind != target))
+        assert {request.path, request.calls, other} <= read_only
+        assert not {request.results, os.path.dirname(request.results)} & read_only
+    candidates = next(iter(folders["migrate.verify.runners.candidate:run"]))
+    assert {os.path.dirname(r.path) for target, r, _ in begun if "candidate" in target} == {candidates}
 
 
 def describe(outcome):

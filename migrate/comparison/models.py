@@ -228,6 +228,9 @@ def _load_calls(work: str, name: str) -> list[Call]:
 
 def _make_pair(subjects: tuple[Subject, Subject], plan: Plan, options: CompareOptions, work: str) -> Pair:
     sides: list[Side | Results] = []
+    folders = [os.path.join(work, f"of_{name}") for name in ("baseline", "candidate")]
+    for own in folders:
+        os.makedirs(own)
     for position, (name, folder) in enumerate((("baseline", BASELINE_CALLS), ("candidate", CANDIDATE_CALLS))):
         subject = subjects[position]
         other = plan.known[1 - position]
@@ -240,7 +243,7 @@ def _make_pair(subjects: tuple[Subject, Subject], plan: Plan, options: CompareOp
         path = subject.path
         if position == 1:
             # From a folder from which no relative path leads back to anything.
-            path = os.path.join(work, "candidate")
+            path = os.path.join(folders[1], "model")
             if os.path.isfile(subject.path):
                 os.makedirs(path)
                 path = shutil.copy2(subject.path, path)  # Keras goes by the name's ending
@@ -250,7 +253,7 @@ def _make_pair(subjects: tuple[Subject, Subject], plan: Plan, options: CompareOp
         request = RunRequest(
             path=path,
             calls=os.path.join(work, folder),
-            results=os.path.join(work, f"{name}_results"),
+            results=os.path.join(folders[position], "answers"),
             op_library=options.op_library,
             losses=deep,
             variables=deep,
@@ -262,7 +265,8 @@ def _make_pair(subjects: tuple[Subject, Subject], plan: Plan, options: CompareOp
             names=plan.names[position],
             read=subject.read,
         )
-        sides.append(Side(kind=subject.kind, request=request, label=f"{name} {subject.path}"))
+        guarded = (folders[1 - position],)
+        sides.append(Side(kind=subject.kind, request=request, label=f"{name} {subject.path}", guarded=guarded))
     return Pair(
         baseline=sides[0],
         candidate=sides[1],

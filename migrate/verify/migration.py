@@ -20,8 +20,8 @@ from migrate.verify.runners.request import Explored, ExploreRequest, RunRequest
 from migrate.verify.runners.side import MIGRATED, ORIGINALS, SESSION, Side, run_side
 from migrate.write import transfer
 
-# Of the scratch folder: what is asked of both sides; the copy that is run.
-CALLS, _COPY = "calls", "candidate"
+# Of the scratch folder: what is asked of both sides; a folder for each; of these the copy that is run, and the answers.
+CALLS, _BASELINE, _CANDIDATE, _COPY, _ANSWERS = "calls", "of_baseline", "of_candidate", "model", "answers"
 
 
 def verify_migration(
@@ -46,7 +46,7 @@ def verify_migration(
       JobError: a side crashed or hung.
     """
     pair = _plan_pair(source, work, extras, options)
-    copy = os.path.join(work, _COPY)
+    copy = os.path.join(work, _CANDIDATE, _COPY)
     transfer.share_tree(written, copy)
     beside = tolerances.find_file(source.path)
     criteria = Criteria(
@@ -75,11 +75,13 @@ def run_original(source: Source, work: str, extras: Extras, options: MigrateOpti
 
 
 def _plan_pair(source: Source, work: str, extras: Extras, options: MigrateOptions) -> Pair:
-    copy = os.path.join(work, _COPY)
+    own, other = (os.path.join(work, name) for name in (_BASELINE, _CANDIDATE))
+    for folder in (own, other):
+        os.makedirs(folder, exist_ok=True)
     common = RunRequest(
         path=source.path,
         calls=os.path.join(work, CALLS),
-        results=os.path.join(work, "baseline"),
+        results=os.path.join(own, _ANSWERS),
         op_library=options.op_library,
         losses=extras.losses is not None,
         loss_tags=extras.losses or (),
@@ -87,11 +89,14 @@ def _plan_pair(source: Source, work: str, extras: Extras, options: MigrateOption
         read=options.reading,
     )
     return Pair(
-        baseline=Side(kind=ORIGINALS[source.format], request=common, label=f"baseline {source.path}"),
+        baseline=Side(kind=ORIGINALS[source.format], request=common, label=f"baseline {source.path}", guarded=(other,)),
         candidate=Side(
             kind=MIGRATED,
-            request=dataclasses.replace(common, path=copy, results=os.path.join(work, "answers"), losses=True),
+            request=dataclasses.replace(
+                common, path=os.path.join(other, _COPY), results=os.path.join(other, _ANSWERS), losses=True
+            ),
             label=f"candidate of {source.path}",
+            guarded=(own,),
         ),
         random=extras.random,
         racy=extras.racy,

@@ -47,11 +47,13 @@ ORIGINALS: Mapping[Format, str] = {
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One side that is run: its kind chooses the runner; `label` names it in errors."""
+    """One side that is run: its kind chooses the runner; `label` names it in errors; `guarded` are folders that it must
+    not write to, those of the other side, which may run at the same time."""
 
     kind: str
     request: RunRequest
     label: str
+    guarded: tuple[str, ...] = ()
 
 
 def begin_side(side: Side | Results, limits: Limits) -> Aside[None] | None:
@@ -118,9 +120,9 @@ def _run_object(side: Side, limits: Limits, begun: Aside[None] | None) -> None:
 
 def _run(side: Side, limits: Limits) -> None:
     written = os.path.dirname(side.request.results)
-    model = (side.request.path,)
+    kept = (side.request.path, side.request.calls, *side.guarded)
     try:
-        run_job(RUNNERS[side.kind], side.request, limits=limits, folders=(written,), read_only=model, where=side.label)
+        run_job(RUNNERS[side.kind], side.request, limits=limits, folders=(written,), read_only=kept, where=side.label)
     except JobError as error:
         call = find_under_way(side.request.results)
         if not call:
