@@ -13,6 +13,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import google_crc32c
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import variable_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
 from migrate.checkpoint import entries, index, table
@@ -98,4 +99,46 @@ def write_deep(folder: str, nodes: int) -> str:
 
 
 def write_wide(folder: str, variables: int) -> str:
-    return write_model(folder, {f"v{i}": (4,) for i in range(variables)})
+    """A hub module (it has no saver) of so many variables. Its nodes are copies of those of one variable: TensorFlow
+    takes a quarter of an hour to make the largest, op by op."""
+    write_model(folder, {"v": (4,)})
+    path = pathlib.Path(folder) / "saved_model.pb"
+    saved_model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    (meta_graph,) = saved_model.meta_graphs
+    signature = meta_graph.signature_def["serving_default"]
+    result = signature.outputs["y"].name.partition(":")[0]
+    nodes = {node.name: node for node in meta_graph.graph_def.node}
+    handle = next(node.name for node in nodes.values() if node.op == "VarHandleOp")
+    (read,) = (text for text in nodes[result].input if text != "x")
+    parts = [handle, read.partition(":")[0], result]
+    for i in range(1, variables):
+        for part in parts:
+            node = meta_graph.graph_def.node.add()
+            node.CopyFrom(nodes[part])
+            node.name = f"{part}_{i}"
+            node.input[:] = [f"{text}_{i}" if text in parts else text for text in node.input]
+            if part == handle:
+                node.attr["shared_name"].s = node.name.encode()
+            if part == result:
+                node.input[list(node.input).index("x")] = f"{result}_{i - 1}" if i > 1 else result
+    if variables > 1:
+        signature.outputs["y"].name = f"{result}_{variables - 1}:0"
+    meta_graph.ClearField("saver_def")
+    for kind in ("variables", "trainable_variables"):
+        definitions = meta_graph.collection_def[kind].bytes_list
+        first = variable_pb2.VariableDef.FromString(definitions.value[0])
+        for i in range(1, variables):
+            other = variable_pb2.VariableDef()
+            other.CopyFrom(first)
+            other.variable_name, other.snapshot_name = f"{handle}_{i}:0", f"{parts[1]}_{i}:0"
+            definitions.value.append(other.SerializeToString())
+    signature_def = meta_graph.signature_def.pop("serving_default")
+    meta_graph.signature_def["default"].CopyFrom(signature_def)
+    meta_graph.meta_info_def.ClearField("tags")
+    path.write_bytes(saved_model.SerializeToString())
+    # google-research/tensorflow_hub: module_def.proto, FORMAT_V3.
+    (pathlib.Path(folder) / "tfhub_module.pb").write_bytes(b"\x08\x03")
+    write_checkpoint(
+        os.path.join(folder, "variables", "variables"), {f"v_{i}" if i else "v": (4,) for i in range(variables)}
+    )
+    return folder

@@ -57,8 +57,11 @@ class Side:
 
 
 def begin_side(side: Side | Results, limits: Limits) -> Aside[None] | None:
-    """Of a migrated model what can be asked before anything is known of the other side; None where that is nothing."""
-    if isinstance(side, Results) or not _has_parts(side) or side.request.reweigh_calls:
+    """Of a migrated model what can be asked before anything is known of the other side; None where that is nothing.
+
+    Which calls have other weights, and whose gradients are taken of shared random numbers, hangs on the other side.
+    """
+    if isinstance(side, Results) or not _has_parts(side) or side.request.reweigh_calls or side.request.gradient_calls:
         return None
     part = _take_part(side, OBJECT)
     return Aside(lambda _: _run(part, limits))

@@ -85,7 +85,12 @@ def test_what_died_of_a_refused_input_is_asked_the_others(request_of_two_calls, 
 
 def test_nothing_is_begun_of_what_hangs_on_the_other_side(request_of_two_calls):
     request, (some, _) = request_of_two_calls
-    for change in ({"repeat": True}, {"draw_calls": {some: 2}}, {"reweigh_calls": (some,)}):
+    for change in (
+        {"repeat": True},
+        {"draw_calls": {some: 2}},
+        {"reweigh_calls": (some,)},
+        {"gradient_calls": (some,)},
+    ):
         side = Side(kind=MIGRATED, request=dataclasses.replace(request, **change), label="")
         assert begin_side(side, Limits()) is None
     assert begin_side(Results(), Limits()) is None
