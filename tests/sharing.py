@@ -1,10 +1,13 @@
 """What several processes of one test run (pytest-xdist) have in common: dear fixtures are made once, and each test goes
 where what it needs is loaded already."""
 
+import atexit
 import contextlib
 import fcntl
 import json
 import os
+import pathlib
+import tempfile
 
 import coverage
 import pytest
@@ -25,6 +28,7 @@ _TOLD = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
 # A stopped one is no longer the current one.
 _coverage = coverage.Coverage.current()
 _measuring, _told = [True], {}
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
 _CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 
 
@@ -52,23 +56,48 @@ def all_cores():
 
 def measure(room):
     """Whether coverage counts in a test of `room`, of this process and of those that it starts, where it is measured at
-    all: what is traced takes half as long again, and loads TensorFlow in twice the time.
-
-    What the isolated jobs of this process run always counts: their server starts traced."""
+    all: what is traced takes half as long again, and loads TensorFlow in twice the time."""
     if _coverage is None:
         return
     wanted = room in _MEASURED
     if wanted != _measuring[0]:
         (_coverage.start if wanted else _coverage.stop)()
         _measuring[0] = wanted
-    with all_cores():  # as where the first test that needs it is one that has them
-        isolation.shared_server()._start("tests")
     alone = room not in _MEASURED | _FORKING
+    _start_server(alone)
     for name in _TOLD:
         if alone and name in os.environ:
             _told[name] = os.environ.pop(name)
         elif not alone and name in _told:
             os.environ[name] = _told.pop(name)
+
+
+def _start_server(idle):
+    """The server of isolated jobs, traced; of what it forks, `traced_forks` chooses."""
+    if "COVERAGE_IDLE" not in os.environ:
+        os.environ["COVERAGE_IDLE"] = os.path.join(tempfile.gettempdir(), f"coverage_idle_{os.getpid()}")
+        atexit.register(_forget, os.environ["COVERAGE_IDLE"])
+    if idle:
+        pathlib.Path(os.environ["COVERAGE_IDLE"]).touch()
+    else:
+        _forget(os.environ["COVERAGE_IDLE"])
+    path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), path]))
+    try:
+        with all_cores():  # as where the first test that needs it is one that has them
+            server = isolation.shared_server()
+            server._start("tests")
+            server.prepare(["tests.traced_forks"])
+    finally:
+        if path is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = path
+
+
+def _forget(file):
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(file)
 
 
 def make_once(tmp_path_factory, name, make):
