@@ -22,7 +22,7 @@ _MEASURED = {
     "comparison", "faults", "graph", "graph_sources", "inputs", "rebuild", "verify", "write",
     "test_side_by_side.py", "test_staging.py",
 }  # fmt: skip
-_FORKING = {"catalogue", "control_flow_catalogue"}
+_FORKING = {"catalogue", "control_flow_catalogue", "readers"}
 # By what a process is told to measure itself.
 _TOLD = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
 # A stopped one is no longer the current one.
