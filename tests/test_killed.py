@@ -60,7 +60,7 @@ def _is_staging(parent):
 @pytest.mark.parametrize(
     ("kills", "weights"),
     [
-        pytest.param(1, "copy", id="one-copy"),
+        pytest.param(1, "copy", id="one-copy", marks=pytest.mark.slow),
         pytest.param(200, "copy", id="many-copy", marks=pytest.mark.slow),
         pytest.param(200, "link", id="many-link", marks=pytest.mark.slow),
     ],

@@ -180,6 +180,7 @@ def test_at_least_nine_of_ten(found):
     assert len(FAULTS) >= 10 and named >= 0.9 * len(FAULTS), f"{named} of {len(FAULTS)}"
 
 
+@pytest.mark.slow
 def test_changed_weight_of_a_migrated_module(tmp_path):
     """A TF1 graph against functions, which read their variables by other ops."""
     migrated, broken = tmp_path / "whole", tmp_path / "broken"

@@ -94,6 +94,7 @@ def test_shape_that_grows(add_shapes: bool) -> None:
     check(build, X, add_shapes=add_shapes)
 
 
+@pytest.mark.slow
 def test_nested_loops_and_conditionals(tmp_path: Path) -> None:
     def build(x: Any) -> Any:
         def outer(i: Any, v: Any) -> Any:

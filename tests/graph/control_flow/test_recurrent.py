@@ -68,6 +68,7 @@ def test_bidirectional() -> None:
     check(_in_scope(build), X, LENGTHS)
 
 
+@pytest.mark.slow  # as above
 def test_raw_rnn(tmp_path: Path) -> None:
     def build(x: Any) -> Any:
         cell = cells.GRUCell(4)
@@ -85,6 +86,7 @@ def test_raw_rnn(tmp_path: Path) -> None:
     check(_in_scope(build), X, directory=tmp_path)
 
 
+@pytest.mark.slow  # as above
 def test_map_scan_and_fold(tmp_path: Path) -> None:
     def build(x: Any) -> Any:
         nested = tf.map_fn(lambda row: tf.map_fn(lambda v: v * tf.sin(v), row), x)
