@@ -286,7 +286,8 @@ def test_an_owner_that_makes_progress_keeps_its_lock(tmp_path):
     partial.mkdir()
 
     def download():
-        for size in range(1, 11):
+        # For longer than the lock lasts without progress, which a busy machine may well keep from this thread for a while.
+        for size in range(1, 16):
             (partial / "file").write_bytes(bytes(size))
             time.sleep(0.1)
         partial.rename(target)
@@ -294,7 +295,7 @@ def test_an_owner_that_makes_progress_keeps_its_lock(tmp_path):
 
     thread = threading.Thread(target=download)
     thread.start()
-    cache.atomic_download("h", lambda *_: pytest.fail("fetched twice"), str(target), 0.3, poll_seconds=0.01)
+    cache.atomic_download("h", lambda *_: pytest.fail("fetched twice"), str(target), 1.0, poll_seconds=0.01)
     thread.join()
     assert os.listdir(target) == ["file"]
 
