@@ -286,7 +286,7 @@ def test_an_owner_that_makes_progress_keeps_its_lock(tmp_path):
     partial.mkdir()
 
     def download():
-        # For longer than the lock lasts without progress, which a busy machine may well keep from this thread for a while.
+        # For longer than the lock lasts without progress; a busy machine may well halt this thread for a while.
         for size in range(1, 16):
             (partial / "file").write_bytes(bytes(size))
             time.sleep(0.1)
