@@ -415,8 +415,8 @@ def render(rows: Sequence[Row], known: Sequence[str] = ()) -> str:
 
 
 def _find_subject(line: str) -> str:
-    """What a line is of: its first cell without the seconds of the other side, which are measured, too."""
-    return re.sub(r" \([^)]*\)", "", line.split("|")[1])
+    """What a line is of: its first cell without the seconds of the other side, or of each size, which are measured."""
+    return re.sub(r" \([^)]*\)|: [\d.]+ -> [\d.> -]+ s", "", line.split("|")[1])
 
 
 def write_readme(rows: Sequence[Row]) -> None:
