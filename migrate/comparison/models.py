@@ -34,7 +34,7 @@ from migrate.verify.judging.judgement import Criteria, compare_results
 from migrate.verify.pair import Pair, compare_pair
 from migrate.verify.results import Results
 from migrate.verify.runners.request import Explored, ExploreRequest, RunRequest
-from migrate.verify.runners.side import KERAS, SERVING, Side
+from migrate.verify.runners.side import KERAS, SERVING, Side, make_places
 
 _DEEP = (TRAINING, GRADIENTS, TRAJECTORY)
 
@@ -228,9 +228,7 @@ def _load_calls(work: str, name: str) -> list[Call]:
 
 def _make_pair(subjects: tuple[Subject, Subject], plan: Plan, options: CompareOptions, work: str) -> Pair:
     sides: list[Side | Results] = []
-    folders = [os.path.join(work, f"of_{name}") for name in ("baseline", "candidate")]
-    for own in folders:
-        os.makedirs(own)
+    places = make_places(work)
     for position, (name, folder) in enumerate((("baseline", BASELINE_CALLS), ("candidate", CANDIDATE_CALLS))):
         subject = subjects[position]
         other = plan.known[1 - position]
@@ -243,7 +241,7 @@ def _make_pair(subjects: tuple[Subject, Subject], plan: Plan, options: CompareOp
         path = subject.path
         if position == 1:
             # From a folder from which no relative path leads back to anything.
-            path = os.path.join(folders[1], "model")
+            path = places[1].model
             if os.path.isfile(subject.path):
                 os.makedirs(path)
                 path = shutil.copy2(subject.path, path)  # Keras goes by the name's ending
@@ -253,7 +251,7 @@ def _make_pair(subjects: tuple[Subject, Subject], plan: Plan, options: CompareOp
         request = RunRequest(
             path=path,
             calls=os.path.join(work, folder),
-            results=os.path.join(folders[position], "answers"),
+            results=places[position].answers,
             op_library=options.op_library,
             losses=deep,
             variables=deep,
@@ -265,7 +263,7 @@ def _make_pair(subjects: tuple[Subject, Subject], plan: Plan, options: CompareOp
             names=plan.names[position],
             read=subject.read,
         )
-        guarded = (folders[1 - position],)
+        guarded = (places[1 - position].folder,)
         sides.append(Side(kind=subject.kind, request=request, label=f"{name} {subject.path}", guarded=guarded))
     return Pair(
         baseline=sides[0],

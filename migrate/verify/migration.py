@@ -17,11 +17,11 @@ from migrate.verify.judging.judgement import Criteria
 from migrate.verify.pair import Pair, compare_pair, prepare_baseline
 from migrate.verify.results import Results
 from migrate.verify.runners.request import Explored, ExploreRequest, RunRequest
-from migrate.verify.runners.side import MIGRATED, ORIGINALS, SESSION, Side, run_side
+from migrate.verify.runners.side import MIGRATED, ORIGINALS, SESSION, Side, make_places, run_side
 from migrate.write import transfer
 
-# Of the scratch folder: what is asked of both sides; a folder for each; of these the copy that is run, and the answers.
-CALLS, _BASELINE, _CANDIDATE, _COPY, _ANSWERS = "calls", "of_baseline", "of_candidate", "model", "answers"
+# Of the scratch folder: what is asked of both sides.
+CALLS = "calls"
 
 
 def verify_migration(
@@ -46,7 +46,7 @@ def verify_migration(
       JobError: a side crashed or hung.
     """
     pair = _plan_pair(source, work, extras, options)
-    copy = os.path.join(work, _CANDIDATE, _COPY)
+    copy = make_places(work)[1].model
     transfer.share_tree(written, copy)
     beside = tolerances.find_file(source.path)
     criteria = Criteria(
@@ -75,13 +75,11 @@ def run_original(source: Source, work: str, extras: Extras, options: MigrateOpti
 
 
 def _plan_pair(source: Source, work: str, extras: Extras, options: MigrateOptions) -> Pair:
-    own, other = (os.path.join(work, name) for name in (_BASELINE, _CANDIDATE))
-    for folder in (own, other):
-        os.makedirs(folder, exist_ok=True)
+    old, new = make_places(work)
     common = RunRequest(
         path=source.path,
         calls=os.path.join(work, CALLS),
-        results=os.path.join(own, _ANSWERS),
+        results=old.answers,
         op_library=options.op_library,
         losses=extras.losses is not None,
         loss_tags=extras.losses or (),
@@ -89,14 +87,14 @@ def _plan_pair(source: Source, work: str, extras: Extras, options: MigrateOption
         read=options.reading,
     )
     return Pair(
-        baseline=Side(kind=ORIGINALS[source.format], request=common, label=f"baseline {source.path}", guarded=(other,)),
+        baseline=Side(
+            kind=ORIGINALS[source.format], request=common, label=f"baseline {source.path}", guarded=(new.folder,)
+        ),
         candidate=Side(
             kind=MIGRATED,
-            request=dataclasses.replace(
-                common, path=os.path.join(other, _COPY), results=os.path.join(other, _ANSWERS), losses=True
-            ),
+            request=dataclasses.replace(common, path=new.model, results=new.answers, losses=True),
             label=f"candidate of {source.path}",
-            guarded=(own,),
+            guarded=(old.folder,),
         ),
         random=extras.random,
         racy=extras.racy,

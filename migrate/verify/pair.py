@@ -143,8 +143,7 @@ def _run_pair(
         except isolation.JobError as error:
             if error.state != "died":
                 raise
-            # Some kernels of old die of a batch without rows, or of odd numbers: that is nothing that a candidate must
-            # do.
+            # Some kernels of old die of a batch without rows, or of odd numbers: a candidate need not do that.
             beside.close()
             early = None
             pair = dataclasses.replace(pair, baseline=_skip_empty(pair.baseline), candidate=_skip_empty(pair.candidate))

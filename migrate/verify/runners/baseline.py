@@ -248,8 +248,7 @@ def _run_variant(
         _run_gradients(loaded, steady, state, found, wish)
         reweighed = [call for call in steady if call.id in wish.reweigh_calls]
         _run_reweighed(loaded, reweighed, state, found)
-    is_changed = state.is_moved or not state.is_whole or bool(reweighed) or wish.reads_first
-    if loaded.is_whole and not is_changed:
+    if loaded.is_whole and state.is_untouched and not reweighed and not wish.reads_first:
         return loaded
     loaded.close()
     return None
@@ -329,7 +328,7 @@ def _run_shared(
     if updated is None:
         loaded.close()
         return
-    if state.is_whole:
+    if state.restores_all:
         state.restore()
     else:
         loaded.close()
@@ -442,7 +441,7 @@ def _run_losses(
                 held = {name for spec in variant.variables for name in (spec.name, spec.node)}
                 known = [v for v in tf.compat.v1.global_variables() if not held or v.op.name in held]
                 found.variables = _read(loaded, {variable.op.name: variable for variable in known})
-            if loaded.is_whole and not _keep_state(loaded, names).is_moved:
+            if loaded.is_whole and _keep_state(loaded, names).is_untouched:
                 return loaded
         loaded.close()
     except Exception as error:

@@ -15,7 +15,8 @@ class SessionState:
     """Variables that calls of some signatures write, with the values that they had when this was made.
 
     Attributes:
-      is_whole: whether that is all that these calls write; tables, and variables that had no value, are not put back.
+      restores_all: whether that is all that these calls write; tables, and variables that had no value, are not put
+        back.
     """
 
     def __init__(self, session: Any, graph: tf.Graph, graph_def: Any, tensors: Sequence[str]) -> None:
@@ -31,7 +32,7 @@ class SessionState:
         index = graph_index.GraphIndex(graph_def)
         written = effects.find_writers(index, index.ancestors(list(tensors)))
         names = [name for name in written if index.nodes[name].op in ("VarHandleOp", "VariableV2", "Variable")]
-        self.is_whole = len(names) == len(written)
+        self.restores_all = len(names) == len(written)
         with graph.as_default():
             for name in names:
                 node = graph.get_tensor_by_name(f"{name}:0")
@@ -41,7 +42,7 @@ class SessionState:
                 try:
                     value = session.run(read)
                 except tf.errors.OpError:
-                    self.is_whole = False
+                    self.restores_all = False
                     continue  # without a value, as before
                 new = tf.compat.v1.placeholder(dtype, value.shape)
                 assign = tf.raw_ops.AssignVariableOp if is_resource else None
@@ -53,8 +54,13 @@ class SessionState:
 
     @property
     def is_moved(self) -> bool:
-        """Whether calls move anything at all."""
+        """Whether calls move what is put back."""
         return bool(self._restore)
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether calls write nothing at all: after them, all is as it was loaded."""
+        return self.restores_all and not self.is_moved
 
     def restore(self) -> None:
         if self._restore:

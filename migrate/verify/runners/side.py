@@ -45,6 +45,30 @@ ORIGINALS: Mapping[Format, str] = {
 }
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """Folder of one side, in which the other must not write: it holds what the side answers, and the copy that is run
+    of a model from whose own folder relative paths would lead back to the original."""
+
+    folder: str
+
+    @property
+    def model(self) -> str:
+        return os.path.join(self.folder, "model")
+
+    @property
+    def answers(self) -> str:
+        return os.path.join(self.folder, "answers")
+
+
+def make_places(work: str) -> tuple[Place, Place]:
+    """Those of the baseline and the candidate in a scratch folder; made where they are not there."""
+    baseline, candidate = (Place(os.path.join(work, name)) for name in ("of_baseline", "of_candidate"))
+    for place in (baseline, candidate):
+        os.makedirs(place.folder, exist_ok=True)
+    return baseline, candidate
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
     """One side that is run: its kind chooses the runner; `label` names it in errors; `guarded` are folders that it must
@@ -123,9 +147,11 @@ def _run_object(side: Side, limits: Limits, begun: Aside[None] | None) -> None:
 
 def _run(side: Side, limits: Limits) -> None:
     written = os.path.dirname(side.request.results)
-    kept = (side.request.path, side.request.calls, *side.guarded)
+    read_only = (side.request.path, side.request.calls, *side.guarded)
     try:
-        run_job(RUNNERS[side.kind], side.request, limits=limits, folders=(written,), read_only=kept, where=side.label)
+        run_job(
+            RUNNERS[side.kind], side.request, limits=limits, folders=(written,), read_only=read_only, where=side.label
+        )
     except JobError as error:
         call = find_under_way(side.request.results)
         if not call:
