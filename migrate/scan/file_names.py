@@ -180,7 +180,7 @@ def find_foreign_files(meta_graph: MetaGraph) -> Iterator[tuple[Scope, Any, str,
     if not interesting:
         return
     tracer = Tracer(meta_graph)
-    run = meta_graph.run
+    run = meta_graph.reached
     saver = meta_graph.find_reached(filter(None, meta_graph.saver[1:]))
     for scope, node in interesting:
         place = (scope.name, node.name)

@@ -154,7 +154,7 @@ class MetaGraph:
     bare: bool = False
 
     @functools.cached_property
-    def run(self) -> set[tuple[str, str]]:
+    def reached(self) -> set[tuple[str, str]]:
         """(function, node) of all that a loader may run."""
         return self.find_reached(self.entries, self.concrete)
 

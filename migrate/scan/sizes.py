@@ -50,7 +50,7 @@ def find_absurd(meta_graph: MetaGraph) -> Iterator[tuple[str, str]]:
             f"constants of {expanded:,} bytes that a few values fill; {MAX_EXPANDED:,} is the limit",
         )
     for scope in meta_graph.scopes():
-        yield from _find_large(scope, meta_graph.run)
+        yield from _find_large(scope, meta_graph.reached)
 
 
 def _check_attributes(node: Any) -> tuple[str, int]:
@@ -111,7 +111,7 @@ def _check_tensor(tensor: Any) -> tuple[str, int]:
     return "", expanded
 
 
-def _find_large(scope: Scope, run: Collection[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def _find_large(scope: Scope, reached: Collection[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     values: dict[str, Values] = {}
     counts: dict[str, int] = {}
     for name in scope.order:
@@ -121,7 +121,7 @@ def _find_large(scope: Scope, run: Collection[tuple[str, str]]) -> Iterator[tupl
         if known is not None and len(known) <= _MAX_VALUES:
             values[name] = tuple(min(max(value, -_CEILING), _CEILING) for value in known)
         counts[name] = count = min(_count(node, inputs, values, counts), _CEILING)
-        if count > MAX_ELEMENTS and (scope.name, name) in run:
+        if count > MAX_ELEMENTS and (scope.name, name) in reached:
             yield scope.describe(name), f"{node.op} makes {count:,} elements; {MAX_ELEMENTS:,} is the limit"
             return
 
