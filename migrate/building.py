@@ -25,7 +25,7 @@ from migrate.write import provenance
 
 if TYPE_CHECKING:
     from migrate.inputs.calls import Call
-    from migrate.rebuild.module import Rebuilt
+    from migrate.rebuild.module import PreparedModel
 
 # Of the scratch folder: the stage that was entered, what was planned, what readers write for this model.
 STAGE, PLANNED, SCRATCH = "stage", "planned.json", "scratch"
@@ -128,8 +128,15 @@ def build(request: BuildRequest) -> Built:
     enter("rebuild")
     dumps = request.dump_graphs
     observer = functools.partial(dumping.make_observer, dumps) if dumps else None
+    unplanned: Exception | None = None
     try:
-        rebuilt = module.rebuild_model(model, request.rebuild, digest, observer)
+        prepared = module.prepare_model(model, request.rebuild, digest, observer)
+        # Before tracing and writing take their time: what was planned can be asked of the original meanwhile.
+        try:
+            planned, made = _plan(request, prepared)
+        except Exception as failure:  # Whether it is a model at all comes first.
+            unplanned = failure
+        rebuilt = module.trace_model(prepared)
     except errors.MigrateError:
         raise
     except Exception as failure:  # a graph that TensorFlow refuses, too, is none; all else is the toolkit's fault
@@ -138,11 +145,8 @@ def build(request: BuildRequest) -> Built:
             raise
         raise explained from failure
     enter("write")
-    # Before writing takes its time: what was planned can be asked of the original meanwhile.
-    if request.verify:
-        planned, made = _plan(request, rebuilt)
-    else:
-        planned, made = Planned(format=model.source.format), planning.plan_example(rebuilt, seed=request.seed)
+    if unplanned is not None:
+        raise unplanned
     written = writer.write_model(
         rebuilt, request.staged, request.weights, check_weights=request.check_weights, scratch=scratch
     )
@@ -161,23 +165,26 @@ def build(request: BuildRequest) -> Built:
         findings=findings,
         planned=planned,
         digest=digest,
-        example=_write_example(record, planning.list_shown(rebuilt, made)),
+        example=_write_example(record, planning.list_shown(prepared, made)),
     )
 
 
-def _plan(request: BuildRequest, rebuilt: Rebuilt) -> tuple[Planned, Sequence[Call]]:
+def _plan(request: BuildRequest, prepared: PreparedModel) -> tuple[Planned, Sequence[Call]]:
     """Saves calls, then says so; what a process has said that was killed is what this one would say."""
     from migrate.inputs import calls
     from migrate.verify import planning
 
+    kind = prepared.state.model.source.format
+    if not request.verify:
+        return Planned(format=kind), planning.plan_example(prepared, seed=request.seed)
     path, folder = os.path.join(request.work, PLANNED), os.path.join(request.work, CALLS)
     if os.path.exists(path):
         return load_planned(path), calls.load_calls(folder)
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
-    made = planning.plan_calls(rebuilt, seed=request.seed)
+    made = planning.plan_calls(prepared, seed=request.seed)
     calls.save_calls(folder, made)
-    planned = Planned(format=rebuilt.state.model.source.format, extras=planning.plan_extras(rebuilt, made))
+    planned = Planned(format=kind, extras=planning.plan_extras(prepared, made))
     with open(f"{path}.partial", "w", encoding="utf-8") as file:
         json.dump(records.to_json(planned), file)
     os.rename(file.name, path)

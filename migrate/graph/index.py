@@ -173,6 +173,12 @@ def is_ref(dtype: int) -> bool:
     return dtype > _REF_OFFSET
 
 
+def read_bytes(node: Any, name: str) -> bytes:
+    """A string attribute, b"" where the node has none. `node.attr[name]` would give it an empty one, and a GraphDef
+    that was read is never changed."""
+    return node.attr[name].s if name in node.attr else b""
+
+
 def output_dtypes(node: Any) -> list[int]:
     """DataType of each output of a node, from its OpDef and attributes; [] for an unknown op."""
     op_def = ops.find_op_def(node.op)

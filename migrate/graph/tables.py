@@ -59,7 +59,7 @@ def find_tables(index: graph_index.GraphIndex, writers: Mapping[str, Sequence[st
 
 
 def _resource_name(node: Any) -> str:
-    return str(node.attr["shared_name"].s.decode() or node.name)
+    return graph_index.read_bytes(node, "shared_name").decode() or str(node.name)
 
 
 def digest_initialization(index: graph_index.GraphIndex, table: TableSpec, assets: Iterable[tuple[str, str]]) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import tensorflow as tf
 
@@ -15,7 +16,7 @@ from migrate.model import Finding, LegacyModel, Severity
 from migrate.options import RebuildOptions
 from migrate.readers import checkpoint
 from migrate.rebuild import plan
-from migrate.rebuild.pieces import Piece, build_piece
+from migrate.rebuild.pieces import Piece, PreparedPiece, prepare_piece, trace_piece
 from migrate.rebuild.state import State
 from migrate.rebuild.variant_graph import VariantGraph
 
@@ -60,13 +61,65 @@ class Rebuilt:
     findings: tuple[Finding, ...]
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PreparedModel:
+    """A model whose graphs are prepared: it is settled what its calls compute, nothing is traced.
+
+    Attributes:
+      state: variables, tables, assets.
+      graphs: indexed variants by tags.
+      pieces: every signature that can be rebuilt.
+      losses: REGULARIZATION_LOSSES.
+      plan: the decisions.
+      findings: everything worth knowing so far, but for the signatures' own.
+    """
+
+    state: State
+    graphs: Mapping[tuple[str, ...], VariantGraph]
+    pieces: tuple[PreparedPiece, ...]
+    losses: tuple[_PreparedLoss, ...]
+    plan: plan.ModelPlan
+    findings: tuple[Finding, ...]
+
+    @property
+    def main(self) -> PreparedPiece | None:
+        """The piece behind the root's `__call__`."""
+        return _find_main(self.plan, self.pieces)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _PreparedLoss:
+    graph: VariantGraph
+    prepared: prepare.Cut
+    name: str
+
+
+_AnyPiece = TypeVar("_AnyPiece", bound=PreparedPiece)
+
+
+def _find_main(chosen: plan.ModelPlan, pieces: Sequence[_AnyPiece]) -> _AnyPiece | None:
+    if chosen.main is None:
+        return None
+    return next((piece for piece in pieces if piece.plan.serving_key == chosen.main.serving_key), None)
+
+
 def rebuild_model(
     model: LegacyModel,
     options: RebuildOptions,
     digest: str,
     make_observer: Callable[[str], prepare.Observer] | None = None,
 ) -> Rebuilt:
-    """Rebuilds every signature of every variant.
+    """Rebuilds every signature of every variant: `prepare_model`, then `trace_model`."""
+    return trace_model(prepare_model(model, options, digest, make_observer))
+
+
+def prepare_model(
+    model: LegacyModel,
+    options: RebuildOptions,
+    digest: str,
+    make_observer: Callable[[str], prepare.Observer] | None = None,
+) -> PreparedModel:
+    """Prepares every signature of every variant.
 
     Args:
       model: what a reader gave.
@@ -88,11 +141,26 @@ def rebuild_model(
         entries=checkpoint.parse_entries(model.checkpoint),
     )
     _make_global_variables(state, graphs, chosen)
-    with tensorflow_private.traced_as_saved(tf.saved_model.SaveOptions()):
-        built, blocked = _build_pieces(state, graphs, chosen, options)
-        losses, loss_findings = _build_losses(state, graphs[(chosen.training or chosen.inference).tags])
-    by_key = {piece.plan.serving_key: piece for piece in built}
-    main = by_key.get(chosen.main.serving_key) if chosen.main else None
+    with _traced_as_saved():
+        pieces, blocked = _prepare_pieces(state, graphs, chosen, options)
+        losses, loss_findings = _prepare_losses(state, graphs[(chosen.training or chosen.inference).tags])
+    return PreparedModel(
+        state=state,
+        graphs=graphs,
+        pieces=tuple(pieces),
+        losses=tuple(losses),
+        plan=chosen,
+        findings=(*model.findings, *chosen.findings, *blocked, *loss_findings),
+    )
+
+
+def trace_model(prepared: PreparedModel) -> Rebuilt:
+    """Traces what was prepared, and puts it together."""
+    state, model = prepared.state, prepared.state.model
+    with _traced_as_saved():
+        pieces = [trace_piece(state, piece) for piece in prepared.pieces]
+        losses = [_trace_loss(state, loss) for loss in prepared.losses]
+    main = _find_main(prepared.plan, pieces)
     root = MigratedModule(name="migrated")
     for table in list(state.tables.values()):
         table.trace()
@@ -111,25 +179,26 @@ def rebuild_model(
         _fill_own(root, state, main, losses)
     else:
         _fill_interface(root, state, everything, [loss for _, loss in losses])
-    for piece in built:
+    for piece in pieces:
         if piece is not main:
             setattr(root, piece.plan.attribute, _build_sub_object(state, piece, losses))
     return Rebuilt(
         module=root,
         state=state,
-        graphs=graphs,
-        pieces=tuple(built),
+        graphs=prepared.graphs,
+        pieces=tuple(pieces),
         main=main,
-        plan=chosen,
+        plan=prepared.plan,
         findings=(
-            *model.findings,
-            *chosen.findings,
-            *blocked,
-            *loss_findings,
-            *dict.fromkeys(finding for piece in built for finding in piece.findings),
-            *_layout_findings(built),
+            *prepared.findings,
+            *dict.fromkeys(finding for piece in pieces for finding in piece.findings),
+            *_layout_findings(pieces),
         ),
     )
+
+
+def _traced_as_saved() -> contextlib.AbstractContextManager[None]:
+    return tensorflow_private.traced_as_saved(tf.saved_model.SaveOptions())
 
 
 def _attach_tokenization(root: MigratedModule, state: State) -> None:
@@ -170,29 +239,29 @@ def _make_global_variables(
                 state.find_variable(spec)
 
 
-def _build_pieces(
+def _prepare_pieces(
     state: State,
     graphs: Mapping[tuple[str, ...], VariantGraph],
     chosen: plan.ModelPlan,
     options: RebuildOptions,
-) -> tuple[list[Piece], list[Finding]]:
+) -> tuple[list[PreparedPiece], list[Finding]]:
     if not chosen.pieces:
         raise errors.BlockedError(
             "the model has no signatures",
             where=chosen.inference.label,
             hint="name tensors to build one: --signature=KEY(x=in:0)->(y=out:0)",
         )
-    built: list[Piece] = []
+    ready: list[PreparedPiece] = []
     blocked: dict[str, errors.BlockedError] = {}
     for piece_plan in chosen.pieces:
         try:
-            built.append(build_piece(state, graphs, piece_plan))
+            ready.append(prepare_piece(state, graphs, piece_plan))
         except errors.BlockedError as error:
             blocked[piece_plan.serving_key] = error
     serious = {key: e for key, e in blocked.items() if not isinstance(e, errors.UnrunnableError)}
-    if blocked and (not built or (serious and not options.partial)):
+    if blocked and (not ready or (serious and not options.partial)):
         shown = serious or blocked
-        left = ", ".join(piece.plan.serving_key for piece in built)
+        left = ", ".join(piece.plan.serving_key for piece in ready)
         raise type(next(iter(shown.values())))(
             "; ".join(dict.fromkeys(error.message for error in shown.values())),
             where=", ".join(f"signature {key}" for key in shown),
@@ -208,12 +277,12 @@ def _build_pieces(
         )
         for key, error in blocked.items()
     ]
-    return built, findings
+    return ready, findings
 
 
-def _build_losses(state: State, graph: VariantGraph) -> tuple[list[tuple[set[str], Any]], list[Finding]]:
-    """REGULARIZATION_LOSSES as (variables used, zero-argument tf.function), in collection order."""
-    losses: list[tuple[set[str], Any]] = []
+def _prepare_losses(state: State, graph: VariantGraph) -> tuple[list[_PreparedLoss], list[Finding]]:
+    """REGULARIZATION_LOSSES, in collection order."""
+    losses: list[_PreparedLoss] = []
     findings: list[Finding] = []
     for name in map(str, graph.variant.collections.get(_LOSSES, ())):
         if not graph.index.has_tensor(name):
@@ -242,11 +311,16 @@ def _build_losses(state: State, graph: VariantGraph) -> tuple[list[tuple[set[str
                 )
             )
             continue
-        traced = state.import_function(graph, prepared, [], [name])
-        nodes = {node.name for node in prepared.subgraph.graph_def.node}
-        used = {spec.name for node, spec in graph.variables.items() if node in nodes}
-        losses.append((used, _as_loss(traced)))
+        losses.append(_PreparedLoss(graph=graph, prepared=prepared, name=name))
     return losses, findings
+
+
+def _trace_loss(state: State, loss: _PreparedLoss) -> tuple[set[str], Any]:
+    """(variables used, zero-argument tf.function)."""
+    traced = state.import_function(loss.graph, loss.prepared, [], [loss.name])
+    nodes = {node.name for node in loss.prepared.subgraph.graph_def.node}
+    used = {spec.name for node, spec in loss.graph.variables.items() if node in nodes}
+    return used, _as_loss(traced)
 
 
 def _as_loss(traced: Any) -> Any:

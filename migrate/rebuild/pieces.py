@@ -76,40 +76,64 @@ class Layout:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Piece:
-    """A planned signature with everything that `module` and `write` need of it.
+class PreparedPiece:
+    """A planned signature whose graphs are prepared: what it computes is settled, nothing of it is traced.
 
     Attributes:
       plan: names and modes.
-      call: polymorphic tf.function with all its traces.
-      serve: tf.function with one flat tensor for each argument.
-      arguments: serving argument names by input key, one for each component.
+      calls: by (training, with all endpoints).
       layout: of the Python call.
-      has_training, has_endpoints: which keyword arguments the call has.
-      variable_names: variables that any trace uses.
-      racy: tensors of outputs whose value TF1 left to a race (see graph.prepare).
-      findings: what the passes found.
     """
 
     plan: PiecePlan
+    calls: Mapping[tuple[bool, bool], GraphCall]
+    layout: Layout
+
+    @property
+    def signature(self) -> Signature:
+        return self.plan.modes[0].variant.signatures[self.plan.key]
+
+    @property
+    def has_training(self) -> bool:
+        """Whether the call has the keyword argument."""
+        return len(self.plan.modes) > 1
+
+    @property
+    def has_endpoints(self) -> bool:
+        """Whether the call has `return_endpoints`."""
+        return _has_endpoints(self.signature)
+
+    @property
+    def racy(self) -> frozenset[str]:
+        """Tensors of outputs whose value TF1 left to a race (see graph.prepare)."""
+        return frozenset().union(*(call.prepared.racy for call in self.calls.values()))
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the passes found."""
+        return tuple(dict.fromkeys(finding for call in self.calls.values() for finding in call.prepared.findings))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Piece(PreparedPiece):
+    """A signature with everything that `module` and `write` need of it.
+
+    Attributes:
+      call: polymorphic tf.function with all its traces.
+      serve: tf.function with one flat tensor for each argument.
+      arguments: serving argument names by input key, one for each component.
+      variable_names: variables that any trace uses.
+    """
+
     call: Any
     serve: Any
     arguments: Mapping[str, tuple[str, ...]]
-    layout: Layout
-    has_training: bool
-    has_endpoints: bool
     variable_names: frozenset[str]
-    racy: frozenset[str]
-    findings: tuple[Finding, ...]
 
     @property
     def bare_output(self) -> str:
         """Key of the output that a call returns by itself, "" where it returns a dict."""
         return find_bare_output(self.signature, has_endpoints=self.has_endpoints)
-
-    @property
-    def signature(self) -> Signature:
-        return self.plan.modes[0].variant.signatures[self.plan.key]
 
 
 def find_bare_output(signature: Signature, *, has_endpoints: bool) -> str:
@@ -119,39 +143,45 @@ def find_bare_output(signature: Signature, *, has_endpoints: bool) -> str:
     return DEFAULT_OUTPUT if DEFAULT_OUTPUT in signature.outputs and not has_endpoints else ""
 
 
-def build_piece(state: State, graphs: Mapping[tuple[str, ...], VariantGraph], plan: PiecePlan) -> Piece:
-    """Rebuilds one signature in all its modes.
+def prepare_piece(state: State, graphs: Mapping[tuple[str, ...], VariantGraph], plan: PiecePlan) -> PreparedPiece:
+    """Prepares the graphs of one signature in all its modes.
 
     Raises:
       BlockedError: it needs an op that this TensorFlow lacks, or a placeholder that it does not feed.
     """
     plan = _drop_idle_training(graphs, plan)
     signature = plan.modes[0].variant.signatures[plan.key]
-    first_graph = graphs[plan.modes[0].variant.tags]
-    has_endpoints = DEFAULT_OUTPUT in signature.outputs and len(signature.outputs) > 1
     calls: dict[tuple[bool, bool], GraphCall] = {}
     for mode in plan.modes:
-        for endpoints in (False, True) if has_endpoints else (True,):
+        for endpoints in (False, True) if _has_endpoints(signature) else (True,):
             calls[mode.training, endpoints] = _prepare_call(
                 state, graphs[mode.variant.tags], plan.key, endpoints, training=mode.training
             )
+    for call in calls.values():
+        # Tables and assets are made now: what they lack is known before anyone counts on this signature.
+        state.captures(call.graph, [node.name for node in call.prepared.subgraph.graph_def.node])
+    layout = _plan_layout(state, graphs[plan.modes[0].variant.tags], signature)
+    return PreparedPiece(plan=plan, calls=calls, layout=layout)
+
+
+def trace_piece(state: State, prepared: PreparedPiece) -> Piece:
+    """Rebuilds a prepared signature in all its modes."""
+    calls, first = prepared.calls, prepared.plan.modes[0].training
     traced = {key: call.trace(state) for key, call in calls.items()}
-    layout = _plan_layout(state, first_graph, signature)
-    has_training = len(plan.modes) > 1
-    serving_call = calls[plan.modes[0].training, True]
-    arguments = _name_arguments(signature)
+    arguments = _name_arguments(prepared.signature)
     return Piece(
-        plan=plan,
-        call=_build_call(plan, calls, traced, layout, has_training, has_endpoints),
-        serve=_build_serve(serving_call, traced[plan.modes[0].training, True], arguments, layout),
+        plan=prepared.plan,
+        calls=calls,
+        layout=prepared.layout,
+        call=_build_call(prepared, traced),
+        serve=_build_serve(calls[first, True], traced[first, True], arguments, prepared.layout),
         arguments=arguments,
-        layout=layout,
-        has_training=has_training,
-        has_endpoints=has_endpoints,
         variable_names=frozenset().union(*(call.variable_names() for call in calls.values())),
-        racy=frozenset().union(*(call.prepared.racy for call in calls.values())),
-        findings=tuple(dict.fromkeys(f for call in calls.values() for f in call.prepared.findings)),
     )
+
+
+def _has_endpoints(signature: Signature) -> bool:
+    return DEFAULT_OUTPUT in signature.outputs and len(signature.outputs) > 1
 
 
 def _drop_idle_training(graphs: Mapping[tuple[str, ...], VariantGraph], plan: PiecePlan) -> PiecePlan:
@@ -228,15 +258,10 @@ def _name_arguments(signature: Signature) -> dict[str, tuple[str, ...]]:
     return arguments
 
 
-def _build_call(
-    plan: PiecePlan,
-    calls: Mapping[tuple[bool, bool], GraphCall],
-    traced: Mapping[tuple[bool, bool], Any],
-    layout: Layout,
-    has_training: bool,
-    has_endpoints: bool,
-) -> Any:
+def _build_call(prepared: PreparedPiece, traced: Mapping[tuple[bool, bool], Any]) -> Any:
     """The polymorphic function. Its parameters depend on the signature, so they are stated by `__signature__`."""
+    calls, layout = prepared.calls, prepared.layout
+    has_training, has_endpoints = prepared.has_training, prepared.has_endpoints
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = []
     if layout.positional:
@@ -251,9 +276,8 @@ def _build_call(
     for name, key in layout.keywords.items():
         parameters.append(inspect.Parameter(name, kind, default=_python_default(layout.defaults[key])))
     signature = inspect.Signature(parameters)
-    only_mode = plan.modes[0].training
-    signature_def = plan.modes[0].variant.signatures[plan.key]
-    bare = DEFAULT_OUTPUT if has_endpoints else find_bare_output(signature_def, has_endpoints=has_endpoints)
+    only_mode = prepared.plan.modes[0].training
+    bare = DEFAULT_OUTPUT if has_endpoints else find_bare_output(prepared.signature, has_endpoints=has_endpoints)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(*args, **kwargs)

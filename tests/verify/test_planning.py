@@ -4,9 +4,12 @@ import pytest
 import tensorflow as tf
 
 import migrate
+from migrate import readers
 from migrate.model import GraphVariant, Signature, SignatureTensor
-from migrate.options import BATCH_SIZES
+from migrate.options import BATCH_SIZES, RebuildOptions
+from migrate.rebuild import module
 from migrate.verify import planning
+from tests.source_kinds import TESTDATA
 
 SMALL = {f"batch_{n}" for n in BATCH_SIZES}
 FEW = {"batch_0", "batch_3"}
@@ -70,3 +73,30 @@ def test_signatures_over_the_same_images_are_fed_the_same(tmp_path):
     texts = {preview["where"]: preview["text"] for preview in verification.inputs}
     fed = [texts[f"serve/{key}/batch_3"] for key in ("serving_default", "same", "other")]
     assert fed[0] == fed[1] != fed[2]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "zoo/hub_text_mean",  # reading the file of its table has defaults that the writer left out
+        "zoo/hub_reference_variables",  # variables without a shared name
+        "control_flow/loop_table_lookup",  # a table without one
+        "removed_ops/trees_regressor",  # an ensemble without a container
+    ],
+)
+def test_preparing_and_planning_change_no_graph(name):
+    """What asks a protobuf map for an attribute that is not there puts one there; tables are told by their graphs."""
+    model = readers.read_model(str(TESTDATA / name / "model"))
+
+    def serialize():
+        return [variant.graph_def.SerializeToString(deterministic=True) for variant in model.variants]
+
+    read = serialize()
+    prepared = module.prepare_model(model, RebuildOptions(), "0" * 64)
+    assert serialize() == read
+    calls = planning.plan_calls(prepared)
+    planning.plan_extras(prepared, calls)
+    assert calls and serialize() == read
+    tables = list(prepared.state.tables)
+    module.trace_model(prepared)
+    assert list(prepared.state.tables) == tables

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from migrate.graph import index as graph_index
 from migrate.graph.removed_ops.context import CannotRewriteError, RemovedOp, ResourceName, RewriteContext
 from migrate.graph.removed_ops.tree_ensemble import TreeEnsemble, parse_ensemble
 
@@ -31,7 +32,8 @@ def _find_serialized(context: RewriteContext, resource: ResourceName) -> tuple[i
             return int(stamp), _as_bytes(serialized)
     for node in context.index.graph_def.node:
         # Without a saver (a hub module), by the key that the Savable gives: the handle's tensor name.
-        if node.op == resource.op and (node.attr["shared_name"].s.decode() or node.name) == resource.name:
+        name = graph_index.read_bytes(node, "shared_name").decode() or node.name
+        if node.op == resource.op and name == resource.name:
             stamp = context.read_entry(f"{node.name}:0_stamp")
             serialized = context.read_entry(f"{node.name}:0_serialized")
             if stamp is not None and serialized is not None:
