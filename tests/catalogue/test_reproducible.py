@@ -13,7 +13,7 @@ from tests.conftest import find_read_options
 
 from .truth import SLUGS, ZOO, find_model
 
-EVERY = 6  # by default; all with --run-slow
+EVERY = 9  # by default; all with --run-slow
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,7 @@ def compare(baseline, candidate, **options):
     return migrate.compare_models(baseline, candidate, migrate.CompareOptions(**options))
 
 
+@pytest.mark.slow
 def test_every_level_of_a_keras_file_and_its_saved_model(files):
     found = compare(files / "m.h5", files / "saved", level="gradients")
     assert found.verdict.value == "PASS", found.failures

@@ -207,7 +207,7 @@ def test_batches_without_rows_where_the_baseline_takes_them(tmp_path):
         migrate.CompareOptions(batch_sizes=(1, 1))
 
 
-@pytest.mark.parametrize("kind", ["file", "constants"])
+@pytest.mark.parametrize("kind", ["file", pytest.param("constants", marks=pytest.mark.slow)])
 def test_stale_vocabulary_of_a_tf2_model(tmp_path, kind):
     """Only words of the model's own table show it: none that anyone would make up."""
 

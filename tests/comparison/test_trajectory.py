@@ -26,7 +26,7 @@ from tests import sharing
 TESTDATA = pathlib.Path(__file__).resolve().parents[2] / "testdata"
 MODELS = sorted(path.parent for kind in ("zoo", "control_flow") for path in (TESTDATA / kind).glob("*/model"))
 # A hub module with losses; update ops and reference variables; a loop of TF1; an original that cannot train.
-FAST = ("hub_dense_l2", "gru", "frozen_constants")
+FAST = ("hub_dense_l2", "frozen_constants")
 STEPS = 2
 
 

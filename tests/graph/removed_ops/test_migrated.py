@@ -12,11 +12,10 @@ from tests.graph.removed_ops.test_recorded import MODELS, assert_same, load_reco
 
 # The batch of one input is that of another, which invented inputs do not know: some of them do not fit.
 COUPLED = {"gather_tree"}
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("bucketize_boundaries", "resampler")]
 
 
-@pytest.mark.parametrize(
-    "name", ["bucketize_boundaries", "trees_regressor", "gather_tree", "resampler", "sparse_cross"]
-)
+@pytest.mark.parametrize("name", ["trees_regressor", "gather_tree", "sparse_cross", *SLOW])
 def test_migrated_model_answers_as_tf1(name, tmp_path):
     source = shutil.copytree(model_path(name), tmp_path / "source")
     outcome = migrate.migrate_model(source, tmp_path / "migrated")
