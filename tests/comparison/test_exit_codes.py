@@ -130,6 +130,7 @@ def test_differences_of_the_interface_come_first_and_spare_the_calls(models):
     assert not [problem for problem in found.problems if "did not answer" in problem]
 
 
+@pytest.mark.slow
 def test_folder_called_migrate_is_no_toolkit(models):
     """A Django project has such a folder; the process that runs the models must not import it."""
     (models / "migrate").mkdir(exist_ok=True)

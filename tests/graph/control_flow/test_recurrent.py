@@ -39,7 +39,7 @@ CELLS = {
 }
 
 
-@pytest.mark.parametrize("name", sharing.mark_slow(CELLS, but=3))
+@pytest.mark.parametrize("name", sharing.mark_slow(CELLS, but=6))
 def test_dynamic_rnn(name: str, tmp_path: Path) -> None:
     def build(x: Any, lengths: Any) -> Any:
         outputs, state = v1.nn.dynamic_rnn(CELLS[name](), x, sequence_length=lengths, dtype=tf.float32)
