@@ -71,11 +71,11 @@ def _differentiate(loaded, call, output, variables):
     """Gradients of an output's sum, None for each where it holds no floats.
 
     One tape for each output: a persistent one asks TensorFlow for second derivatives of every function, which
-    ops such as SparseSegmentMean do not have (TF 2.21).
+    ops such as SparseSegmentMean do not have (TF 2.21). Sizes are open: a trace with its gradient takes most of the time.
     """
     with tf.GradientTape() as tape:
         tape.watch(variables)
-        value = loaded.run(call)[output]
+        value = loaded.run(call, open_sizes=True)[output]
         flat = value.values if isinstance(value, tf.SparseTensor) else getattr(value, "flat_values", value)
         total = tf.reduce_sum(flat) if flat.dtype.is_floating else None
     return [None] * len(variables) if total is None else tape.gradient(total, variables)

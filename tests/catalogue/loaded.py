@@ -38,11 +38,12 @@ class Loaded:
         piece, _ = self.find_piece(call)
         return list(call.tags) == piece["modes"][0]["tags"] and set(piece["arguments"]) <= set(call.inputs)
 
-    def run(self, call, *, updating=False):
-        """Output tensors by key, through the callable; `updating` calls with training=True where that exists."""
+    def run(self, call, *, updating=False, open_sizes=False):
+        """Output tensors by key, through the callable; `updating` calls with training=True where that exists,
+        `open_sizes` by one trace for batches of every size."""
         piece, training = self.find_piece(call)
         training = training or (updating and piece["has_training"])
-        return calling.call_piece(self.object, piece, call.inputs, training=training)
+        return calling.call_piece(self.object, piece, call.inputs, training=training, open_sizes=open_sizes)
 
     def run_signature(self, call):
         """Output tensors by key, through `signatures[...]`."""

@@ -37,7 +37,8 @@ def check_gradients(truth, loaded):
 def _differentiate(loaded, call, inputs, output, watched):
     with tf.GradientTape() as tape:
         tape.watch(list(watched.values()))
-        value = loaded.run(type(call)(call.tags, call.signature, call.case, inputs, call.outputs))[output]
+        fed = type(call)(call.tags, call.signature, call.case, inputs, call.outputs)
+        value = loaded.run(fed, open_sizes=True)[output]
         if not value.dtype.is_floating:
             return {}
         total = tf.reduce_sum(value)
