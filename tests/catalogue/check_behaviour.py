@@ -71,7 +71,7 @@ def _differentiate(loaded, call, output, variables):
     """Gradients of an output's sum, None for each where it holds no floats.
 
     One tape for each output: a persistent one asks TensorFlow for second derivatives of every function, which
-    ops such as SparseSegmentMean do not have (TF 2.21). Sizes are open: a trace with its gradient takes most of the time.
+    ops such as SparseSegmentMean do not have (TF 2.21). Sizes are open: tracing a gradient is most of the time.
     """
     with tf.GradientTape() as tape:
         tape.watch(variables)
