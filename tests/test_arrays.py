@@ -82,7 +82,7 @@ _keys = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(_keys, st.one_of(_dense, _sparse(), _ragged()), max_size=4))
 def test_round_trip(tmp_path_factory, values):
     path = tmp_path_factory.mktemp("npz") / "values.npz"

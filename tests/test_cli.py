@@ -87,6 +87,7 @@ def test_inspect_missing_and_damaged(tmp_path):
     assert done.returncode == 1 and done.stderr.count("error: ") == 1
 
 
+@pytest.mark.slow
 def test_model_with_flagfile(tmp_path):
     """All flags may stand in a file; the choice of what trains reaches the record."""
     flagfile = tmp_path / "flags"

@@ -133,7 +133,7 @@ SERVERS = {
 }
 
 
-@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "hangs" else n for n in SERVERS])
 def test_server_at_fault(name, tmp_path):
     answer, words = SERVERS[name]
     with serving(answer) as (address, _):

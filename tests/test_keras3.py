@@ -95,6 +95,7 @@ def test_what_keras_3_cannot_express_is_not_written(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.h5", "out"]
 
 
+@pytest.mark.slow
 def test_models_within_models(tmp_path):
     """A Sequential that is applied twice, one within it, a functional model: Keras 3 counts their calls otherwise."""
     deepest = tf_keras.Sequential([LAYERS.Dense(3, activation="tanh", input_shape=[3], name="low")], name="deepest")

@@ -33,6 +33,7 @@ def test_module_is_light(module):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_check_can_fail():
     assert _run("import migrate.rebuild.module").returncode != 0
 

@@ -207,7 +207,7 @@ def save_legacy(folder, build, **changes):
     return folder
 
 
-@pytest.mark.parametrize("inside", ["branch", "later iteration", pytest.param("loop", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("inside", ["branch", *(pytest.param(name, marks=pytest.mark.slow) for name in ("later iteration", "loop"))])
 def test_control_flow_of_tf1(tmp_path, inside):
     """A branch of TF1 is looked into, and a loop of it: the op, and in which iteration."""
 
@@ -322,6 +322,7 @@ def test_fault_in_training_mode(tmp_path, node):
     assert item["node"].endswith((node, f"{node}/y", f"{node}/Mul")), item["message"]
 
 
+@pytest.mark.slow
 def test_where_a_gradient_departs(tmp_path):
     """The values agree, what is learned does not: the op on the way back beyond which nothing is handed on."""
     source = ROOT / "testdata" / "zoo" / "hub_dense_l2" / "model"

@@ -23,7 +23,7 @@ def graphs(draw):
     return graph, [f"n{i}:0" for i in feeds]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(graphs())
 def test_descendants_are_those_that_have_the_ancestor(case):
     graph, feeds = case
@@ -38,7 +38,7 @@ def test_descendants_are_those_that_have_the_ancestor(case):
         assert fixed.ancestors([source], stop=feeds) == index.ancestors([source], stop=feeds)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(graphs())
 def test_open_ends_all_at_once_are_those_of_each(case):
     graph, feeds = case
@@ -49,7 +49,7 @@ def test_open_ends_all_at_once_are_those_of_each(case):
             assert (name in unable) == bool(prepare.find_open_ends(index, [f"^{name}"], feeds)), name
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(graphs())
 def test_random_nodes_are_those_that_need_a_random_op(case):
     graph, feeds = case
@@ -61,7 +61,7 @@ def test_random_nodes_are_those_that_need_a_random_op(case):
         assert randomness.is_among(drawn, [name], feeds) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(graphs())
 def test_the_nearest_first_finds_what_the_whole_walk_finds(case):
     graph, _ = case
