@@ -207,7 +207,10 @@ def save_legacy(folder, build, **changes):
     return folder
 
 
-@pytest.mark.parametrize("inside", ["branch", *(pytest.param(name, marks=pytest.mark.slow) for name in ("later iteration", "loop"))])
+SLOW_INSIDE = ("later iteration", "loop")
+
+
+@pytest.mark.parametrize("inside", ["branch", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW_INSIDE)])
 def test_control_flow_of_tf1(tmp_path, inside):
     """A branch of TF1 is looked into, and a loop of it: the op, and in which iteration."""
 
