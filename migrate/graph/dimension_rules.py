@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from migrate.graph import index as graph_index
-from migrate.graph.control_flow.nodes import read_attr
+from migrate.graph.index import read_attr
 from migrate.graph.shapes import parse_shape
 
 _MAX_CONTENT = 32  # Elements of an integer tensor whose values are followed: shapes, axes and permutations are short.

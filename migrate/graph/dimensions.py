@@ -19,8 +19,8 @@ from tensorflow.core.framework import graph_pb2
 
 from migrate.graph import dimension_rules
 from migrate.graph import index as graph_index
-from migrate.graph.control_flow.nodes import read_attr
 from migrate.graph.dimension_rules import UNKNOWN, Dims, Extent, Fact, unite, weaken_fact
+from migrate.graph.index import read_attr
 from migrate.schema import ops
 
 __all__ = ["Dims", "Extent", "Fact", "Scope", "infer_shapes"]

@@ -173,10 +173,16 @@ def is_ref(dtype: int) -> bool:
     return dtype > _REF_OFFSET
 
 
-def read_bytes(node: Any, name: str) -> bytes:
-    """A string attribute, b"" where the node has none. `node.attr[name]` would give it an empty one, and a GraphDef
+def read_attr(proto: Any, name: str) -> Any:
+    """The attribute, an empty one where it is not set. Indexing `proto.attr` would add it to the source, and a GraphDef
     that was read is never changed."""
-    return node.attr[name].s if name in node.attr else b""
+    return proto.attr[name] if name in proto.attr else type(proto)().attr[name]
+
+
+def find_resource_name(node: Any) -> str:
+    """Of the resource whose handle a node makes: nodes of one name share it (ContainerInfo::Init,
+    tensorflow/core/framework/resource_mgr.cc)."""
+    return read_attr(node, "shared_name").s.decode() or str(node.name)
 
 
 def output_dtypes(node: Any) -> list[int]:

@@ -18,7 +18,7 @@ from tensorflow.core.framework import graph_pb2
 
 from migrate.graph import dimensions
 from migrate.graph import index as graph_index
-from migrate.graph.control_flow.nodes import read_attr
+from migrate.graph.index import read_attr
 
 _LOOPS = ("While", "StatelessWhile")
 _MAKER = "TensorListReserve"

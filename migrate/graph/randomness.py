@@ -85,4 +85,4 @@ def _find_random_functions(index: graph_index.GraphIndex) -> set[str]:
 
 
 def _holds_seed(node: Any) -> bool:
-    return SEED_STATE in node.name or SEED_STATE.encode() in graph_index.read_bytes(node, "shared_name")
+    return SEED_STATE in node.name or SEED_STATE.encode() in graph_index.read_attr(node, "shared_name").s

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow.core.framework import graph_pb2, node_def_pb2
 
 from migrate.graph import index as graph_index
+from migrate.graph.index import find_resource_name
 from migrate.graph.table_nodes import MUTABLE, is_creator_call, is_table
 
 
@@ -44,22 +45,18 @@ def find_tables(index: graph_index.GraphIndex, writers: Mapping[str, Sequence[st
     nodes = [node for node in index.graph_def.node if is_table(node)]
     by_resource: dict[str, list[str]] = {}
     for node in nodes:
-        by_resource.setdefault(_resource_name(node), []).append(node.name)
+        by_resource.setdefault(find_resource_name(node), []).append(node.name)
     return {
         node.name: TableSpec(
             node=node.name,
-            resource_name=_resource_name(node),
+            resource_name=find_resource_name(node),
             mutable=node.op in MUTABLE or f"{node.op}V2" in MUTABLE,
             key_dtype=node.attr["key_dtype"].type,
             value_dtype=node.attr["value_dtype"].type,
-            initializers=tuple(op for name in by_resource[_resource_name(node)] for op in writers.get(name, ())),
+            initializers=tuple(op for name in by_resource[find_resource_name(node)] for op in writers.get(name, ())),
         )
         for node in nodes
     }
-
-
-def _resource_name(node: Any) -> str:
-    return graph_index.read_bytes(node, "shared_name").decode() or str(node.name)
 
 
 def digest_initialization(index: graph_index.GraphIndex, table: TableSpec, assets: Iterable[tuple[str, str]]) -> str:

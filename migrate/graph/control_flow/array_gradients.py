@@ -18,7 +18,8 @@ import tensorflow as tf
 from migrate.graph.control_flow.depths import Layout
 from migrate.graph.control_flow.flows import FLOW_INPUT, FLOW_OUTPUT, FLOW_PASSES, SUMS, Consumers, Flow, Unconvertible
 from migrate.graph.control_flow.list_ops import Writer, rewrite_reader, takes_all
-from migrate.graph.control_flow.nodes import INT32, VARIANT, Node, Tensor, copy_proto, read_attr
+from migrate.graph.control_flow.nodes import INT32, VARIANT, Node, Tensor, copy_proto
+from migrate.graph.index import read_attr
 
 GRADIENT = "Grad"
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from migrate.graph.control_flow.nodes import RESOURCE, Node, NotRaised, Ops, Tensor, find_shape, read_attr
-from migrate.graph.index import make_unique
+from migrate.graph.control_flow.nodes import RESOURCE, Node, NotRaised, Ops, Tensor, find_shape
+from migrate.graph.index import make_unique, read_attr
 
 # Constants up to this many bytes are cloned into functions: XLA and TFLite want to see their values there.
 CLONE_BYTES = 1024

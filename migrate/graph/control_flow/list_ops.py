@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from migrate.graph.control_flow.nodes import INT32, Node, Tensor, read_attr, strip_identity
+from migrate.graph.control_flow.nodes import INT32, Node, Tensor, strip_identity
+from migrate.graph.index import read_attr
 
 _SAME_DEPTH = 6
 DENSE_TASKS = frozenset(("Write", "Read", "Gather", "Pack", "Size", "Close"))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from migrate import tensorflow_private
+from migrate.graph.index import read_attr
 
 VARIANT = tf.variant.as_datatype_enum
 RESOURCE = tf.resource.as_datatype_enum
@@ -96,14 +97,6 @@ class Ops:
                 (argument.name, i, dtype) for i, dtype in enumerate(_argument_types(argument, proto, definition))
             )
         return flat
-
-
-_NO_ATTR = tf.compat.v1.AttrValue()
-
-
-def read_attr(proto: Any, name: str) -> Any:
-    """The attribute, an empty one where it is not set. (Indexing `proto.attr` would add it to the source.)"""
-    return proto.attr.get(name, _NO_ATTR)
 
 
 def _attribute(proto: Any, name: str, definition: Any) -> Any:

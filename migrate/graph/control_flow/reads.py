@@ -16,7 +16,8 @@ from typing import Any
 import tensorflow as tf
 
 from migrate.graph.control_flow.frames import Frame, FrameKey, list_ancestry
-from migrate.graph.control_flow.nodes import INT32, Node, Tensor, read_attr
+from migrate.graph.control_flow.nodes import INT32, Node, Tensor
+from migrate.graph.index import read_attr
 
 _PASSES = frozenset(("Enter", "Switch", "Identity"))
 READS = frozenset(("ReadVariableOp", "ResourceGather", "VariableShape"))

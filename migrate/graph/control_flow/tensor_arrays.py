@@ -31,8 +31,9 @@ from migrate.graph.control_flow.flows import (
     pass_outputs,
 )
 from migrate.graph.control_flow.list_ops import DENSE_TASKS, Writer, can_fill, keep_whole, read_whole, rewrite_ops
-from migrate.graph.control_flow.nodes import VARIANT, Node, Tensor, copy_proto, read_attr, sources
+from migrate.graph.control_flow.nodes import VARIANT, Node, Tensor, copy_proto, sources
 from migrate.graph.control_flow.stacks import STACK, find_handed
+from migrate.graph.index import read_attr
 from migrate.model import Finding, Severity
 
 CODE = "tensor-array-not-converted"

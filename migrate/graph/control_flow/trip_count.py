@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from migrate.graph.control_flow.frames import Loop
 from migrate.graph.control_flow.functions import Context
-from migrate.graph.control_flow.nodes import INT32, Tensor, read_attr
+from migrate.graph.control_flow.nodes import INT32, Tensor
+from migrate.graph.index import read_attr
 
 
 def find_trip_limit(loop: Loop, context: Context) -> Tensor | int | None:

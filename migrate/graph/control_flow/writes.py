@@ -21,8 +21,9 @@ import tensorflow as tf
 from migrate.graph.control_flow.depths import Layout, lay_out
 from migrate.graph.control_flow.flows import Consumers, find_consumers, pass_outputs
 from migrate.graph.control_flow.frames import FrameKey, list_ancestry
-from migrate.graph.control_flow.nodes import Node, Tensor, read_attr, sources
+from migrate.graph.control_flow.nodes import Node, Tensor, sources
 from migrate.graph.control_flow.reads import READS, use_value
+from migrate.graph.index import read_attr
 from migrate.model import Finding, Severity
 
 CODE = "variable-written-in-loop"

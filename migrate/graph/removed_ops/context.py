@@ -82,8 +82,8 @@ def find_resource(nodes: Mapping[str, Any], text: str) -> ResourceName | None:
         return None
     return ResourceName(
         op=node.op,
-        container=graph_index.read_bytes(node, "container").decode(),
-        name=graph_index.read_bytes(node, "shared_name").decode() or node.name,
+        container=graph_index.read_attr(node, "container").s.decode(),
+        name=graph_index.find_resource_name(node),
     )
 
 

@@ -32,8 +32,7 @@ def _find_serialized(context: RewriteContext, resource: ResourceName) -> tuple[i
             return int(stamp), _as_bytes(serialized)
     for node in context.index.graph_def.node:
         # Without a saver (a hub module), by the key that the Savable gives: the handle's tensor name.
-        name = graph_index.read_bytes(node, "shared_name").decode() or node.name
-        if node.op == resource.op and name == resource.name:
+        if node.op == resource.op and graph_index.find_resource_name(node) == resource.name:
             stamp = context.read_entry(f"{node.name}:0_stamp")
             serialized = context.read_entry(f"{node.name}:0_serialized")
             if stamp is not None and serialized is not None:

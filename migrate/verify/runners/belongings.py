@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from migrate.graph import prepare, table_nodes
-from migrate.graph.index import FixedIndex, GraphIndex, parse_tensor_name
+from migrate.graph.index import FixedIndex, GraphIndex, find_resource_name, parse_tensor_name
 from migrate.model import GraphVariant, LegacyModel
 from migrate.readers import protos
 from migrate.readers.large_constants import LARGE_CONSTANT
@@ -90,7 +90,7 @@ def read_session_tables(session: Any, graph: tf.Graph, graph_def: Any, found: re
     seen = set()
     with graph.as_default():
         for node in nodes:
-            name = node.attr["shared_name"].s or node.name
+            name = find_resource_name(node)
             if name in seen:
                 continue
             seen.add(name)
