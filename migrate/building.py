@@ -134,7 +134,7 @@ def build(request: BuildRequest) -> Built:
         # Before tracing and writing take their time: what was planned can be asked of the original meanwhile.
         try:
             planned, made = _plan(request, prepared)
-        except Exception as failure:  # Whether it is a model at all comes first.
+        except Exception as failure:  # Raised below: whether TensorFlow takes the graph at all is said first.
             unplanned = failure
         rebuilt = module.trace_model(prepared)
     except errors.MigrateError:

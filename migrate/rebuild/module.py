@@ -47,7 +47,6 @@ class Rebuilt:
       state: variables, tables, assets.
       graphs: indexed variants by tags.
       pieces: every signature.
-      main: the piece behind the root's `__call__`, None where there is none.
       plan: the decisions.
       findings: everything worth knowing.
     """
@@ -56,9 +55,13 @@ class Rebuilt:
     state: State
     graphs: Mapping[tuple[str, ...], VariantGraph]
     pieces: tuple[Piece, ...]
-    main: Piece | None
     plan: plan.ModelPlan
     findings: tuple[Finding, ...]
+
+    @property
+    def main(self) -> Piece | None:
+        """The piece behind the root's `__call__`, None where there is none."""
+        return _find_main(self.plan, self.pieces)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,7 +86,7 @@ class PreparedModel:
 
     @property
     def main(self) -> PreparedPiece | None:
-        """The piece behind the root's `__call__`."""
+        """The piece behind the root's `__call__`, None where there is none."""
         return _find_main(self.plan, self.pieces)
 
 
@@ -187,7 +190,6 @@ def trace_model(prepared: PreparedModel) -> Rebuilt:
         state=state,
         graphs=prepared.graphs,
         pieces=tuple(pieces),
-        main=main,
         plan=prepared.plan,
         findings=(
             *prepared.findings,
@@ -318,9 +320,7 @@ def _prepare_losses(state: State, graph: VariantGraph) -> tuple[list[_PreparedLo
 def _trace_loss(state: State, loss: _PreparedLoss) -> tuple[set[str], Any]:
     """(variables used, zero-argument tf.function)."""
     traced = state.import_function(loss.graph, loss.prepared, [], [loss.name])
-    nodes = {node.name for node in loss.prepared.subgraph.graph_def.node}
-    used = {spec.name for node, spec in loss.graph.variables.items() if node in nodes}
-    return used, _as_loss(traced)
+    return loss.graph.find_used_variables(loss.prepared.subgraph.graph_def), _as_loss(traced)
 
 
 def _as_loss(traced: Any) -> Any:

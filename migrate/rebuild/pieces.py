@@ -56,8 +56,7 @@ class GraphCall:
 
     def variable_names(self) -> set[str]:
         """Variables that the call can use."""
-        nodes = {node.name for node in self.prepared.subgraph.graph_def.node}
-        return {spec.name for node, spec in self.graph.variables.items() if node in nodes}
+        return self.graph.find_used_variables(self.prepared.subgraph.graph_def)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

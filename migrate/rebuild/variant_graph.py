@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from migrate.graph import effects
 from migrate.graph import index as graph_index
 from migrate.graph import tables as table_ops
@@ -19,3 +21,8 @@ class VariantGraph:
         self.variables = {spec.node: spec for spec in variant.variables}
         self.tables = table_ops.find_tables(self.index, effects.find_writers(self.index, self.load_ops))
         self.assets = {asset.tensor: asset for asset in variant.assets}
+
+    def find_used_variables(self, cut: Any) -> set[str]:
+        """Names of the variables whose nodes a GraphDef that was cut from this graph still holds."""
+        nodes = {node.name for node in cut.node}
+        return {spec.name for node, spec in self.variables.items() if node in nodes}
