@@ -23,10 +23,10 @@ from migrate.graph.control_flow.nodes import (
     NotRaised,
     Ops,
     Tensor,
-    read_attr,
     sort_nodes,
     sources,
 )
+from migrate.graph.index import read_attr
 
 # (key of the frame around it, name, part).
 FrameKey = tuple[Any, ...]

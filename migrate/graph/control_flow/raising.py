@@ -25,13 +25,13 @@ from migrate.graph.control_flow.nodes import (
     Ops,
     Tensor,
     parse_nodes,
-    read_attr,
     sort_nodes,
 )
 from migrate.graph.control_flow.reads import hoist_reads
 from migrate.graph.control_flow.stacks import convert_stacks
 from migrate.graph.control_flow.tensor_arrays import ARRAY_OPS, convert_tensor_arrays, has_gradients
 from migrate.graph.control_flow.writes import thread_variables
+from migrate.graph.index import read_attr
 from migrate.model import Finding, Severity
 
 CODE = "control-flow-not-raised"

@@ -29,8 +29,8 @@ from migrate.graph.control_flow.nodes import (
     Tensor,
     copy_proto,
     find_shape,
-    read_attr,
 )
+from migrate.graph.index import read_attr
 from migrate.model import Finding, Severity
 
 CODE = "stack-not-converted"
