@@ -330,8 +330,8 @@ def _find_dependents(cut: subgraph.Subgraph, nodes: frozenset[str]) -> frozenset
     """Fetches that need one of `nodes`."""
     if not nodes:
         return frozenset()
-    index = graph_index.GraphIndex(cut.graph_def)
-    return frozenset(name for name, tensor in cut.fetches.items() if index.ancestors([tensor]) & nodes)
+    behind = graph_index.GraphIndex(cut.graph_def).descendants(nodes)
+    return frozenset(n for n, tensor in cut.fetches.items() if graph_index.parse_tensor_name(tensor).node in behind)
 
 
 def _drop_controls(graph_def: Any, given: set[str]) -> Any:

@@ -30,7 +30,9 @@ def find_racing_outputs(index: graph_index.GraphIndex, outputs: Mapping[str, Seq
       outputs: key -> tensor names, fetched together.
     """
     racing = {reader for reader, _ in find_races(index, [name for names in outputs.values() for name in names])}
-    return {key for key, names in outputs.items() if racing & index.ancestors(names)} if racing else set()
+    behind = index.descendants(racing) if racing else set()
+    nodes = {key: {graph_index.parse_tensor_name(name).node for name in names} for key, names in outputs.items()}
+    return {key for key, names in nodes.items() if names & behind}
 
 
 def find_races(index: graph_index.GraphIndex, tensors: Sequence[str]) -> list[tuple[str, str]]:
@@ -51,13 +53,9 @@ def find_races(index: graph_index.GraphIndex, tensors: Sequence[str]) -> list[tu
             kinds.setdefault(state, []).append(node.name)
             if kinds is readers and node.op in _SHARING and _is_reference(index, ref):
                 readers[state].extend(name for name in _find_late(consumers, node.name) if name in everything)
-    return [
-        (reader, writer)
-        for state, names in writers.items()
-        for writer in names
-        for reader in readers.get(state, ())
-        if reader not in index.ancestors([writer]) and writer not in index.ancestors([reader])
-    ]
+    pairs = [(r, w) for state, names in writers.items() for w in names for r in readers.get(state, ())]
+    needed = index.find_needed(name for pair in pairs for name in pair)
+    return [(r, w) for r, w in pairs if r not in needed[w] and w not in needed[r]]
 
 
 def _find_late(consumers: Mapping[str, list[tuple[Any, int]]], reader: str) -> list[str]:
@@ -76,10 +74,16 @@ def order_reads_first(graph_def: Any, tensors: Sequence[str]) -> Any:
     result = type(graph_def)()
     result.CopyFrom(graph_def)
     nodes = {node.name: node for node in result.node}
-    for reader, writer in find_races(graph_index.GraphIndex(graph_def), tensors):
+    index = graph_index.FixedIndex(graph_def)
+    races = find_races(index, tensors)
+    needed = index.find_needed(name for pair in races for name in pair)
+    for reader, writer in races:
         # An edge may have ordered the pair the other way by now.
-        if writer not in graph_index.GraphIndex(result).ancestors([reader]):
+        if writer not in needed[reader]:
             nodes[writer].input.append(f"^{reader}")
+            for names in needed.values():
+                if writer in names:
+                    names |= needed[reader]
     return result
 
 

@@ -40,6 +40,16 @@ def test_descendants_are_those_that_have_the_ancestor(case):
 
 @settings(max_examples=60, deadline=None)
 @given(graphs())
+def test_what_nodes_need_of_one_another_is_found_in_one_walk(case):
+    graph, _ = case
+    index = GraphIndex(graph)
+    some = [*list(index.nodes)[::2], "not there"]
+    found = index.find_needed(some)
+    assert found == {name: index.ancestors([name]) & set(some) for name in some[:-1]}
+
+
+@settings(max_examples=60, deadline=None)
+@given(graphs())
 def test_open_ends_all_at_once_are_those_of_each(case):
     graph, feeds = case
     index = FixedIndex(graph)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,22 +35,13 @@ class SessionState:
         names = [name for name in written if index.nodes[name].op in ("VarHandleOp", "VariableV2", "Variable")]
         self.restores_all = len(names) == len(written)
         with graph.as_default():
-            for name in names:
-                node = graph.get_tensor_by_name(f"{name}:0")
-                dtype = tf.as_dtype(index.nodes[name].attr["dtype"].type)
-                is_resource = index.nodes[name].op == "VarHandleOp"
-                read = tf.raw_ops.ReadVariableOp(resource=node, dtype=dtype) if is_resource else tf.identity(node)
-                try:
-                    value = session.run(read)
-                except tf.errors.OpError:
-                    self.restores_all = False
-                    continue  # without a value, as before
-                new = tf.compat.v1.placeholder(dtype, value.shape)
-                assign = tf.raw_ops.AssignVariableOp if is_resource else None
-                if assign is not None:
-                    self._restore.append(assign(resource=node, value=new))
-                else:
-                    self._restore.append(tf.compat.v1.assign(node, new, validate_shape=False).op)
+            held = {name: graph.get_tensor_by_name(f"{name}:0") for name in names}
+            dtypes = {name: tf.as_dtype(index.nodes[name].attr["dtype"].type) for name in names}
+            values = _run_able(session, {name: _read(node, dtypes[name]) for name, node in held.items()})
+            self.restores_all &= len(values) == len(names)  # the others stay without a value, as before
+            for name, value in values.items():
+                new = tf.compat.v1.placeholder(dtypes[name], value.shape)
+                self._restore.append(_assign(held[name], new))
                 self._feeds[new] = value
 
     @property
@@ -65,3 +57,26 @@ class SessionState:
     def restore(self) -> None:
         if self._restore:
             self._session.run(self._restore, self._feeds)
+
+
+def _run_able(session: Any, reads: dict[str, Any]) -> dict[str, Any]:
+    """The values of those reads that can run: a variable may have no value, or wait for a feed in a branch."""
+    try:
+        # All at once: whatever was added to a graph costs the next run a look through all of it.
+        return dict(session.run(reads))
+    except tf.errors.OpError:
+        values = {}
+        for name, read in reads.items():
+            with contextlib.suppress(tf.errors.OpError):
+                values[name] = session.run(read)
+        return values
+
+
+def _read(node: Any, dtype: tf.DType) -> Any:
+    return tf.raw_ops.ReadVariableOp(resource=node, dtype=dtype) if node.dtype == tf.resource else tf.identity(node)
+
+
+def _assign(node: Any, value: Any) -> Any:
+    if node.dtype == tf.resource:
+        return tf.raw_ops.AssignVariableOp(resource=node, value=value)
+    return tf.compat.v1.assign(node, value, validate_shape=False).op
