@@ -36,7 +36,8 @@ def findable_jobs():
 
 @pytest.fixture(scope="module")
 def server(findable_jobs):
-    with isolation.Server() as running:
+    """Without TensorFlow, which takes seconds to load: it is killed and replaced more than once."""
+    with isolation.Server(imports=()) as running:
         yield running
 
 
@@ -358,7 +359,7 @@ def test_interrupted_before_it_began(server):
 
 
 def test_cancelled(server):
-    with isolation.Server() as own:
+    with isolation.Server(imports=()) as own:
         own.run(isolated_jobs.find("echo"), {"value": 0})
         threading.Timer(0.3, own.cancel).start()
         started = time.monotonic()
@@ -409,7 +410,7 @@ def test_abandoned_folders_are_removed(tmp_path):
 
 def test_closed_server_leaves_nothing(tmp_path):
     """The server process and its folder are gone with it; closing twice is no error."""
-    running = isolation.Server()
+    running = isolation.Server(imports=())
     assert running.run(isolated_jobs.find("echo"), {"value": 1}).value == 1
     folder, process = running._folder, running._process
     running.close()
@@ -444,7 +445,9 @@ def test_what_the_server_imports_runs_nothing(python):
 
 def test_a_job_starts_with_what_was_prepared():
     job = dataclasses.replace(isolated_jobs.find("loaded"), needs=("colorsys", "no_such_module"))
-    with isolation.Server() as server:
+    with isolation.Server(imports=["wave"]) as server:
+        assert server.run(isolated_jobs.find("loaded"), {"module": "wave"}).value is True
+        assert server.run(isolated_jobs.find("loaded"), {"module": "tensorflow"}).value is False
         assert server.run(isolated_jobs.find("loaded"), {"module": "colorsys"}).value is False
         assert server.run(job, {"module": "colorsys"}).value is True
         server.run(isolated_jobs.find("echo"), {"value": 1}, soon=("chunk",))

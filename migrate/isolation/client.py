@@ -128,7 +128,12 @@ class Server:
     vanishes is run once more; when that happens again, the job itself is to blame.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, imports: Sequence[str] = ("tensorflow",)) -> None:
+        """
+        Args:
+          imports: modules that every job starts with.
+        """
+        self._imports = tuple(imports)
         folders.remove_abandoned(tempfile.gettempdir(), prefix=folders.PREFIX)
         self._owned = folders.OwnedFolder(prefix=folders.PREFIX)
         self._folder = self._owned.path
@@ -210,7 +215,7 @@ class Server:
         self._path = os.path.join(self._folder, f"jobs-{self._starts}")
         with open(log, "ab") as file:
             process = subprocess.Popen(
-                sandbox.make_command("migrate.isolation.server", [self._path, self._folder]),
+                sandbox.make_command("migrate.isolation.server", [self._path, self._folder, *self._imports]),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,

@@ -1,4 +1,4 @@
-"""The fork server. Started by `client.Server` (`main([SOCKET, FOLDER])`), stopped with it."""
+"""The fork server. Started by `client.Server` (`main([SOCKET, FOLDER, MODULE...])`), stopped with it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ _LEAVING_SECONDS = 10.0
 _OPTIMIZERS = ("keras.src.optimizers", "tf_keras.src.optimizers")
 
 
-def serve(path: str, folder: str) -> None:
-    """Accepts jobs until the standard input closes, which it does when the client's process ends, however it ends.
+def serve(path: str, folder: str, imports: Sequence[str]) -> None:
+    """Imports `imports`, then accepts jobs until the standard input closes, which it does when the client's process
+    ends, however it ends.
 
     Then removes `folder` and all folders that the file `owned` in it lists: what the client would have removed.
     """
@@ -38,7 +39,8 @@ def serve(path: str, folder: str) -> None:
     processes.adopt_orphans()
     # Nothing that an import makes is garbage, and no fork writes to what its collector has not looked through.
     gc.disable()
-    _import_tensorflow()
+    for name in imports:
+        _import_tensorflow() if name == "tensorflow" else importlib.import_module(name)
     with contextlib.suppress(BrokenPipeError):  # killed while this was loading: what it has left is removed below
         sys.stdout.write("ready\n")
         sys.stdout.flush()
@@ -169,5 +171,5 @@ def _describe(error: Exception) -> protocol.Failure:
 
 
 def main(arguments: Sequence[str]) -> None:
-    path, folder = arguments
-    serve(path, folder)
+    path, folder, *imports = arguments
+    serve(path, folder, imports)
