@@ -1,11 +1,12 @@
 """Migrates a folder of real models and holds the result against the last accepted one.
 
-    python benchmarks/corpus.py --corpus=DIR [--accepted=benchmarks/corpus.json] [--update] [--jobs=2]
+    python benchmarks/corpus.py --corpus=DIR[,DIR...] [--every=N] [--accepted=benchmarks/corpus.json] [--update]
     python benchmarks/corpus.py --corpus=DIR --levels=benchmarks/levels.json [--models=NAME,NAME]
 
 Prints one line a model and the totals. Exits with 1 when a model that passed no longer does, or when one failed,
 crashed or timed out that the accepted table does not list so. The table holds models of all kinds, SavedModels, frozen
-graphs and Keras files, each folder of which is a corpus; `--update` writes the rows of the folder that was run.
+graphs and Keras files, each folder of which is a corpus; `--update` writes the rows of what was run. `--every=3` runs
+each third model of each folder, by name.
 `--levels` compares each migrated model with its original at the level "trajectory" instead: what each level could
 compare, or why not.
 """
@@ -16,6 +17,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,7 +27,8 @@ import migrate
 from migrate.outcome import Outcome
 from migrate.zoo import discovery as zoo
 
-_CORPUS = flags.DEFINE_string("corpus", None, "Folder with the models.", required=True)
+_CORPUS = flags.DEFINE_list("corpus", None, "Folders with the models.", required=True)
+_EVERY = flags.DEFINE_integer("every", 1, "Run each N-th model of a folder.", lower_bound=1)
 _ACCEPTED = flags.DEFINE_string(
     "accepted", os.path.join(os.path.dirname(__file__), "corpus.json"), "Table of accepted results."
 )
@@ -72,24 +75,41 @@ def count_formats(outcomes: Iterable[Outcome]) -> dict[str, tuple[int, int]]:
     return dict(sorted(counts.items()))
 
 
-def look_again(root: str, names: list[str]) -> dict[str, dict[str, str]]:
+def find_models(roots: Iterable[str]) -> dict[str, str]:
+    """Name (its path below its folder) -> path of all models that are asked for."""
+    found = {}
+    for root in map(os.path.abspath, roots):
+        paths = sorted(os.path.abspath(entry.path) for entry in zoo.discover_models(root))
+        found |= {os.path.relpath(path, root): path for path in paths[:: _EVERY.value]}
+    return found
+
+
+def look_again(paths: Iterable[str]) -> dict[str, dict[str, str]]:
     """Migrates some models once more: what only comes out worse now and then is said to be unsteady."""
     with tempfile.TemporaryDirectory() as scratch:
         return {
-            name: describe(migrate.migrate_model(os.path.join(root, name), os.path.join(scratch, "out", name)))
-            for name in names
+            path: describe(migrate.migrate_model(path, os.path.join(scratch, str(number))))
+            for number, path in enumerate(paths)
         }
 
 
-def compare_levels(root: str, names: list[str]) -> dict[str, dict[str, Any]]:
+def migrate_all(models: dict[str, str], dest: str, list_file: str) -> list[Outcome]:
+    rows = [json.dumps({"source": path, "dest": name}) for name, path in models.items()]
+    with open(list_file, "w", encoding="utf-8") as file:
+        file.write("\n".join(rows))
+    options = migrate.ZooOptions(jobs=_JOBS.value, migrate=migrate.MigrateOptions(overwrite=True))
+    return list(migrate.migrate_zoo(list_file, dest, options).outcomes)
+
+
+def compare_levels(models: dict[str, str]) -> dict[str, dict[str, Any]]:
     """Verdict of each level, and the reasons of what was not compared, for each model that can be migrated."""
     found = {}
     options = migrate.CompareOptions(
         level="trajectory", batch_sizes=(1, 3), steps=2, limits=migrate.Limits(timeout=1800)
     )
     with tempfile.TemporaryDirectory() as scratch:
-        for number, name in enumerate(names):
-            source, dest = os.path.join(root, name), os.path.join(scratch, str(number))
+        for number, (name, source) in enumerate(models.items()):
+            dest = os.path.join(scratch, str(number))
             outcome = migrate.migrate_model(source, dest, migrate.MigrateOptions(verify="none"))
             if outcome.status.value != "migrated":
                 continue
@@ -119,10 +139,11 @@ def print_shares(found: dict[str, dict[str, Any]]) -> None:
 
 
 def main(_: list[str]) -> int:
+    models = find_models(_CORPUS.value)
     if _LEVELS.value:
-        root = os.path.abspath(_CORPUS.value)
-        names = _MODELS.value or sorted(os.path.relpath(entry.path, root) for entry in zoo.discover_models(root))
-        found = compare_levels(root, names)
+        found = compare_levels(
+            {name: path for name, path in models.items() if name in _MODELS.value or not _MODELS.value}
+        )
         with open(_LEVELS.value, "w", encoding="utf-8") as file:
             json.dump(found, file, indent=1, sort_keys=True)
             file.write("\n")
@@ -131,16 +152,17 @@ def main(_: list[str]) -> int:
     with open(_ACCEPTED.value, encoding="utf-8") as file:
         accepted = json.load(file)
     with tempfile.TemporaryDirectory() as scratch:
-        dest = _DEST.value or os.path.join(scratch, "out")
-        options = migrate.ZooOptions(jobs=_JOBS.value, migrate=migrate.MigrateOptions(overwrite=True))
-        report = migrate.migrate_zoo(_CORPUS.value, dest, options)
-    root = os.path.abspath(_CORPUS.value)
-    found = {os.path.relpath(outcome.source, root): describe(outcome) for outcome in report.outcomes}
+        outcomes = migrate_all(models, _DEST.value or os.path.join(scratch, "out"), os.path.join(scratch, "zoo.jsonl"))
+    by_path = {outcome.source: describe(outcome) for outcome in outcomes}
+    found = {name: by_path[path] for name, path in models.items()}
     for name, row in found.items():
         print(f"{row['status']:12} {row['verdict']:17} {name}  {row['reason']}")
-    verdicts = [row["verdict"] for row in found.values()]
-    print(f"{len(found)} models: {report.summary}; PASS {verdicts.count('PASS')}")
-    for kind, (passed, total) in count_formats(report.outcomes).items():
+    for root in map(os.path.abspath, _CORPUS.value):
+        rows = [row for path, row in by_path.items() if path.startswith(root + os.sep)]
+        statuses = Counter(row["status"] for row in rows)
+        passed = sum(row["verdict"] == "PASS" for row in rows)
+        print(f"{os.path.basename(root)}: {len(rows)} models: {dict(sorted(statuses.items()))}; PASS {passed}")
+    for kind, (passed, total) in count_formats(outcomes).items():
         print(f"  {kind}: PASS {passed} of {total}")
     if _UPDATE.value:
         with open(_ACCEPTED.value, "w", encoding="utf-8") as file:
@@ -148,7 +170,8 @@ def main(_: list[str]) -> int:
             file.write("\n")
         return 0
     worse = find_regressions(accepted, found)
-    steadily = find_regressions(accepted, look_again(root, list(worse)))
+    again = look_again([models[name] for name in worse])
+    steadily = find_regressions(accepted, {name: again[models[name]] for name in worse})
     for name, text in worse.items():
         print(f"{'worse' if name in steadily else 'unsteady'}: {name}: {text}")
     return 1 if steadily else 0

@@ -49,7 +49,7 @@ def _run_all(truth, loaded):
     return found
 
 
-@pytest.mark.parametrize("truth", sharing.mark_slow(SLUGS, but=3), indirect=True)
+@pytest.mark.parametrize("truth", sharing.mark_slow(SLUGS, but=5), indirect=True)
 def test_fine_tuned_model_is_saved_whole(truth, folder, tmp_path):
     """The second save needs nothing of the first: that one is deleted before the third object is loaded."""
     first, second, moved = tmp_path / "first", tmp_path / "second", tmp_path / "moved"

@@ -1,11 +1,13 @@
 """What still runs TF1 code can load a migrated model: the v1 loader, tag `serve`, every signature."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from migrate.arrays import RaggedValue, SparseValue
+from tests import sharing
 
-from .truth import assert_same
+from .truth import SLUGS, assert_same
 
 v1 = tf.compat.v1
 
@@ -51,6 +53,7 @@ def _run(session, definition, call):
     return session.run({key: _fetch(info) for key, info in definition.outputs.items()}, feed)
 
 
+@pytest.mark.parametrize("truth", sharing.mark_slow(SLUGS, but=2), indirect=True)
 def test_session_serves_every_signature(truth, folder, loaded):
     """The recorded outputs come out of a Session, fed and fetched by the names in the SignatureDefs."""
     answered = set()

@@ -18,6 +18,7 @@ sys.path.insert(0, str(GENERATE))
 import compat_behaviour  # noqa: E402
 
 from compat import hub  # noqa: E402
+from tests import sharing  # noqa: E402
 
 TRUTH = json.loads((ROOT / "testdata" / "compat" / "behaviour.json").read_text())
 CASES = compat_behaviour.collect_cases()
@@ -26,19 +27,25 @@ CASES = compat_behaviour.collect_cases()
 TF2_DIFFERENCES = {"spec_signatures_and_infos": "repr", "apply_reference_variables_inside_loops": "groups"}
 
 
+# Of those with TF2 behaviour disabled, by default; all with --run-slow.
+EVERY = 3
+
+
 @pytest.fixture(scope="module")
-def records(tmp_path_factory):
-    """All records with TF2 behaviour disabled."""
+def records(tmp_path_factory, request):
+    """Records with TF2 behaviour disabled."""
     code = (
         "import json, sys, tensorflow.compat.v1 as tf\n"
         "tf.disable_v2_behavior()\n"
         "import compat_behaviour as b\n"
         "from compat import hub\n"
-        "json.dump({n: b.run_case(hub, f) for n, f in b.collect_cases().items()}, open(sys.argv[1], 'w'))\n"
+        "json.dump({n: b.run_case(hub, b.collect_cases()[n]) for n in sys.argv[2:]}, open(sys.argv[1], 'w'))\n"
     )
     path = tmp_path_factory.mktemp("behaviour") / "records.json"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(GENERATE), str(ROOT)]), "TF_USE_LEGACY_KERAS": "1"}
-    done = subprocess.run([sys.executable, "-c", code, str(path)], env=environment, capture_output=True, text=True)
+    names = sorted(CASES)[:: 1 if sharing.runs_slow(request.config) else EVERY]
+    command = [sys.executable, "-c", code, str(path), *names]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(path.read_text())
 
@@ -48,7 +55,7 @@ def test_every_case_has_a_truth():
     assert len(CASES) >= 40
 
 
-@pytest.mark.parametrize("name", sorted(CASES))
+@pytest.mark.parametrize("name", sharing.mark_slow(sorted(CASES), but=EVERY))
 def test_with_tf2_behaviour_disabled(name, records):
     assert records[name] == TRUTH[name]
 

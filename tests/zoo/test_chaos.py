@@ -95,7 +95,7 @@ VERIFIED = ("--verify=auto", "--timeout=40", "--memory_limit=2GB", "--allow_unsa
 @pytest.mark.parametrize(
     ("models", "kills", "flags"),
     [
-        pytest.param(4, 1, UNVERIFIED, id="one"),
+        pytest.param(4, 1, UNVERIFIED, id="one", marks=pytest.mark.slow),
         pytest.param(290, 100, UNVERIFIED, id="many", marks=pytest.mark.slow),
         pytest.param(6, 10, VERIFIED, id="runaways", marks=pytest.mark.slow),
     ],
