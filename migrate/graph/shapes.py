@@ -10,6 +10,9 @@ from migrate.model import Shape
 # common_shape_fns / array_ops.cc: before producer version 24 a Placeholder's shape [] meant "unknown".
 _SCALAR_PLACEHOLDER_PRODUCER = 24
 _PLACEHOLDERS = ("Placeholder", "PlaceholderV2", "PlaceholderWithDefault")
+# Their components have the shapes of their attribute, which TensorFlow holds each element to
+# (tensorflow/core/ops/dataset_ops.cc, IteratorGetNextShapeFn).
+_ITERATORS = ("IteratorGetNext", "IteratorGetNextSync")
 
 
 def parse_shape(proto: Any) -> Shape:
@@ -20,7 +23,7 @@ def parse_shape(proto: Any) -> Shape:
 
 
 def declared_shape(index: graph_index.GraphIndex, name: str) -> Shape:
-    """The shape that the node's `shape` or `_output_shapes` attribute states, None where neither does."""
+    """The shape that the node's `shape`, `output_shapes` or `_output_shapes` attribute states, None where none does."""
     ref = graph_index.parse_tensor_name(name)
     node = index.nodes.get(ref.node)
     if node is None:
@@ -33,8 +36,6 @@ def declared_shape(index: graph_index.GraphIndex, name: str) -> Shape:
         return shape
     if node.op in _PLACEHOLDERS:
         return None
-    if "_output_shapes" in node.attr:
-        stated = node.attr["_output_shapes"].list.shape
-        if ref.index < len(stated):
-            return parse_shape(stated[ref.index])
-    return None
+    attribute = "output_shapes" if node.op in _ITERATORS else "_output_shapes"
+    stated = node.attr[attribute].list.shape if attribute in node.attr else ()
+    return parse_shape(stated[ref.index]) if ref.index < len(stated) else None

@@ -89,6 +89,20 @@ def test_loop_and_branch_are_no_outputs(tmp_path):
     assert keys(read_only(path).signatures["serving_default"]) == (["x"], ["result"])
 
 
+def test_what_an_iterator_gives_has_the_shapes_that_it_states(tmp_path):
+    def pipeline():
+        rows = {"x": tf.zeros([6, 3]), "label": tf.range(6)}
+        dataset = tf.data.Dataset.from_tensor_slices(rows).batch(2)
+        element = tf.compat.v1.data.make_one_shot_iterator(dataset).get_next()
+        tf.identity(tf.cast(element["label"], tf.float32) + tf.reduce_sum(element["x"], 1), name="total")
+
+    (signature,) = read_only(write_graph(tmp_path / "g.pb", pipeline)).signatures.values()
+    assert {(tensor.dtype, tensor.shape) for tensor in signature.inputs.values()} == {
+        ("float32", (None, 3)),
+        ("int32", (None,)),
+    }
+
+
 def test_graph_with_variables_is_not_frozen(tmp_path):
     def build():
         tf.compat.v1.get_variable("weights", [2], use_resource=False)

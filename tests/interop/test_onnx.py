@@ -26,6 +26,7 @@ LEFT = {
     "estimator_linear_regressor": _NO_KERNEL,
     "estimator_rnn": "'int' object has no attribute 'tolist'",  # SegmentMax of integers
     "estimator_wide_deep": _NO_KERNEL,
+    "frozen_tables": _NO_KERNEL,
     "functions_defun": _TABLES,
     "functions_effects": _WRITES,
     "gradients_in_graph": "KeyError: 0",  # loops of TF1's gradients, which keep their values on lists
