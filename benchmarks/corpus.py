@@ -80,7 +80,10 @@ def find_models(roots: Iterable[str]) -> dict[str, str]:
     found = {}
     for root in map(os.path.abspath, roots):
         paths = sorted(os.path.abspath(entry.path) for entry in zoo.discover_models(root))
-        found |= {os.path.relpath(path, root): path for path in paths[:: _EVERY.value]}
+        own = {os.path.relpath(path, root): path for path in paths[:: _EVERY.value]}
+        if twice := sorted(own.keys() & found):
+            raise app.UsageError(f"{root}: another folder has a model of this name, too: {', '.join(twice)}")
+        found |= own
     return found
 
 
@@ -141,9 +144,7 @@ def print_shares(found: dict[str, dict[str, Any]]) -> None:
 def main(_: list[str]) -> int:
     models = find_models(_CORPUS.value)
     if _LEVELS.value:
-        found = compare_levels(
-            {name: path for name, path in models.items() if name in _MODELS.value or not _MODELS.value}
-        )
+        found = compare_levels({name: models[name] for name in _MODELS.value or models})
         with open(_LEVELS.value, "w", encoding="utf-8") as file:
             json.dump(found, file, indent=1, sort_keys=True)
             file.write("\n")

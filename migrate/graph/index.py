@@ -120,43 +120,27 @@ class GraphIndex:
                     pending.append(node.name)
         return seen
 
-    def find_needed(self, names: Iterable[str]) -> dict[str, set[str]]:
-        """For each of the nodes `names`, which of them it needs; itself is among them.
+    def sort(self, roots: Iterable[str], among: Container[str], *, controls: bool = True) -> list[str]:
+        """The nodes among `among` that `roots` need, each after what it needs; a loop's back edge counts for nothing.
 
-        As `ancestors` of each by itself, in one walk for all: over a graph with loops once more for each time that one
-        hands something on.
+        Args:
+          roots: names of nodes, themselves among them.
+          among: names beyond which the walk does not go.
+          controls: whether control edges count.
         """
-        wanted = list(dict.fromkeys(name for name in names if name in self.nodes))
-        bits = {name: 1 << position for position, name in enumerate(wanted)}
-        order = self._sort(wanted)
-        inputs = {name: [ref.node for ref in self.inputs(name) if ref.node in self.nodes] for name in order}
-        needs = dict.fromkeys(order, 0)
-        grown = True
-        while grown:
-            grown = False
-            for name in order:
-                found = needs[name] | bits.get(name, 0)
-                for needed in inputs[name]:
-                    found |= needs[needed]
-                if found != needs[name]:
-                    needs[name] = found
-                    grown = True
-        return {name: {other for other in wanted if needs[name] & bits[other]} for name in wanted}
-
-    def _sort(self, names: Iterable[str]) -> list[str]:
-        """All that the nodes `names` need, each after what it needs, but for what goes round in a loop."""
-        found: dict[str, None] = {}
+        found: list[str] = []
         seen: set[str] = set()
-        pending = [(name, False) for name in names]
-        while pending:
-            name, is_done = pending.pop()
-            if is_done:
-                found[name] = None
-            elif name not in seen and name in self.nodes:
-                seen.add(name)
-                pending.append((name, True))
-                pending.extend((ref.node, False) for ref in self.inputs(name) if ref.node not in seen)
-        return list(found)
+        for root in roots:
+            pending = [(root, False)]
+            while pending:
+                name, is_done = pending.pop()
+                if is_done:
+                    found.append(name)
+                elif name in among and name not in seen:
+                    seen.add(name)
+                    pending.append((name, True))
+                    pending.extend((ref.node, False) for ref in self.inputs(name) if controls or not ref.is_control)
+        return found
 
     def _find_fed(self, stop: Iterable[str]) -> set[TensorRef]:
         fed = {parse_tensor_name(name) for name in stop}

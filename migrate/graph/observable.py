@@ -21,18 +21,7 @@ def is_write(op: str) -> bool:
 
 def order_nodes(index: graph_index.GraphIndex, names: Sequence[str]) -> list[str]:
     """The nodes with inputs before what uses them; a loop's back edge counts for nothing."""
-    wanted, done, found = set(names), set(), []
-    for root in names:
-        pending = [(root, False)]
-        while pending:
-            name, ready = pending.pop()
-            if ready:
-                found.append(name)
-            elif name in wanted and name not in done:
-                done.add(name)
-                pending.append((name, True))
-                pending.extend((ref.node, False) for ref in index.inputs(name) if not ref.is_control)
-    return found
+    return index.sort(names, set(names), controls=False)
 
 
 def find_loops(index: graph_index.GraphIndex, order: Sequence[str]) -> set[str]:

@@ -54,8 +54,41 @@ def find_races(index: graph_index.GraphIndex, tensors: Sequence[str]) -> list[tu
             if kinds is readers and node.op in _SHARING and _is_reference(index, ref):
                 readers[state].extend(name for name in _find_late(consumers, node.name) if name in everything)
     pairs = [(r, w) for state, names in writers.items() for w in names for r in readers.get(state, ())]
-    needed = index.find_needed(name for pair in pairs for name in pair)
-    return [(r, w) for r, w in pairs if r not in needed[w] and w not in needed[r]]
+    waits = Waits(index, [name for pair in pairs for name in pair])
+    return [(r, w) for r, w in pairs if not waits.has(w, r) and not waits.has(r, w)]
+
+
+class Waits:
+    """Which of some nodes of a graph wait for which, by edges of data or control, over whatever lies between.
+
+    As `GraphIndex.ancestors` of each by itself, in one walk for all; where the graph has loops, in one more for each
+    time that one hands something on.
+    """
+
+    def __init__(self, index: graph_index.GraphIndex, names: Sequence[str]) -> None:
+        self._bits = {name: 1 << position for position, name in enumerate(dict.fromkeys(names))}
+        order = index.sort(self._bits, index.nodes)
+        inputs = {name: [ref.node for ref in index.inputs(name) if ref.node in index.nodes] for name in order}
+        found = {name: self._bits.get(name, 0) for name in order}
+        grown = True
+        while grown:
+            grown = False
+            for name in order:
+                before = found[name]
+                for other in inputs[name]:
+                    found[name] |= found[other]
+                grown = grown or found[name] != before
+        self._found = {name: found[name] for name in self._bits}
+
+    def has(self, name: str, other: str) -> bool:
+        """Whether `name` waits for `other`, as it does for itself."""
+        return bool(self._found[name] & self._bits[other])
+
+    def add(self, name: str, other: str) -> None:
+        """From now on `name` waits for `other`."""
+        for each, found in self._found.items():
+            if found & self._bits[name]:
+                self._found[each] |= self._found[other]
 
 
 def _find_late(consumers: Mapping[str, list[tuple[Any, int]]], reader: str) -> list[str]:
@@ -76,14 +109,12 @@ def order_reads_first(graph_def: Any, tensors: Sequence[str]) -> Any:
     nodes = {node.name: node for node in result.node}
     index = graph_index.FixedIndex(graph_def)
     races = find_races(index, tensors)
-    needed = index.find_needed(name for pair in races for name in pair)
+    waits = Waits(index, [name for pair in races for name in pair])
     for reader, writer in races:
         # An edge may have ordered the pair the other way by now.
-        if writer not in needed[reader]:
+        if not waits.has(reader, writer):
             nodes[writer].input.append(f"^{reader}")
-            for names in needed.values():
-                if writer in names:
-                    names |= needed[reader]
+            waits.add(writer, reader)
     return result
 
 

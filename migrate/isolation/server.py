@@ -40,7 +40,10 @@ def serve(path: str, folder: str, imports: Sequence[str]) -> None:
     # Nothing that an import makes is garbage, and no fork writes to what its collector has not looked through.
     gc.disable()
     for name in imports:
-        _import_tensorflow() if name == "tensorflow" else importlib.import_module(name)
+        if name == "tensorflow":
+            _import_tensorflow()
+        else:
+            importlib.import_module(name)
     with contextlib.suppress(BrokenPipeError):  # killed while this was loading: what it has left is removed below
         sys.stdout.write("ready\n")
         sys.stdout.flush()

@@ -6,6 +6,7 @@ from tensorflow.core.framework import graph_pb2
 
 from migrate.graph import prepare, randomness, write_order
 from migrate.graph.index import FixedIndex, GraphIndex
+from migrate.graph.races import Waits
 
 _OPS = ("Placeholder", "Identity", "AddV2", "RandomUniform", "NoOp")
 
@@ -43,9 +44,15 @@ def test_descendants_are_those_that_have_the_ancestor(case):
 def test_what_nodes_need_of_one_another_is_found_in_one_walk(case):
     graph, _ = case
     index = GraphIndex(graph)
-    some = [*list(index.nodes)[::2], "not there"]
-    found = index.find_needed(some)
-    assert found == {name: index.ancestors([name]) & set(some) for name in some[:-1]}
+    some = list(index.nodes)[::2]
+    waits = Waits(index, some)
+    for name in some:
+        assert {other for other in some if waits.has(name, other)} == index.ancestors([name]) & set(some)
+    first, last = some[0], some[-1]
+    waits.add(first, last)
+    index.nodes[first].input.append(f"^{last}")
+    for name in some:
+        assert {other for other in some if waits.has(name, other)} == index.ancestors([name]) & set(some)
 
 
 @settings(max_examples=60, deadline=None)
